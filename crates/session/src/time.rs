@@ -1,0 +1,78 @@
+//! Points and lengths of time, in whole seconds.
+//!
+//! Nobody here reads a clock: `now` is handed in. Arithmetic saturates, so that no hostile claim can
+//! wrap a time around. Intervals are half-open: live while `start <= now < end`.
+
+use serde::{Deserialize, Serialize};
+
+/// Seconds since 1970 UTC.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct UnixSeconds(u64);
+
+/// A length of time in seconds.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Seconds(u64);
+
+impl UnixSeconds {
+    /// Wraps seconds since 1970 UTC.
+    #[must_use]
+    pub const fn new(seconds: u64) -> Self {
+        Self(seconds)
+    }
+
+    /// The whole second in which `ms` milliseconds since 1970 UTC lie.
+    #[must_use]
+    pub const fn from_ms(ms: u64) -> Self {
+        Self(ms / 1000)
+    }
+
+    /// Seconds since 1970 UTC.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// This time and `length` later.
+    #[must_use]
+    pub const fn plus(self, length: Seconds) -> Self {
+        Self(self.0.saturating_add(length.0))
+    }
+
+    /// This time and `length` earlier, 1970 at the earliest.
+    #[must_use]
+    pub const fn minus(self, length: Seconds) -> Self {
+        Self(self.0.saturating_sub(length.0))
+    }
+
+    /// How long ago `earlier` was; zero if it was not.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Seconds {
+        Seconds(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Seconds {
+    /// Wraps a number of seconds.
+    #[must_use]
+    pub const fn new(seconds: u64) -> Self {
+        Self(seconds)
+    }
+
+    /// The number of seconds.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The number of milliseconds, saturating.
+    #[must_use]
+    pub const fn as_ms(self) -> u64 {
+        self.0.saturating_mul(1000)
+    }
+}
