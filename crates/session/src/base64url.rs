@@ -40,7 +40,9 @@ mod tests {
 
     #[test]
     fn decode_refuses_every_form_that_is_not_canonical() {
-        for text in ["QQ==", "Q", "QR", "QUJ", "QUI=", "+/+/", " QUI", "QUI\n", "QU I", "QUI#"] {
+        for text in [
+            "QQ==", "Q", "QR", "QUJ", "QUI=", "+/+/", " QUI", "QUI\n", "QU I", "QUI#",
+        ] {
             assert_eq!(decode(text), None, "{text:?}");
         }
     }

@@ -98,8 +98,16 @@ impl RenewalToken {
         let (generation, rest) = rest.split_first_chunk()?;
         let (branch, rest) = rest.split_first_chunk()?;
         let mac = rest.first_chunk()?;
-        let branch = Branch { generation: u32::from_be_bytes(*generation), branch: *branch };
-        Some(Self { key_id: *key_id, sid: *sid, branch, mac: *mac })
+        let branch = Branch {
+            generation: u32::from_be_bytes(*generation),
+            branch: *branch,
+        };
+        Some(Self {
+            key_id: *key_id,
+            sid: *sid,
+            branch,
+            mac: *mac,
+        })
     }
 
     /// Writes the token as text.
@@ -160,8 +168,8 @@ impl Confirmed {
         if presented.generation > known {
             return Verdict::RolledBack;
         }
-        let near = presented.generation == known
-            || presented.generation.checked_add(1) == Some(known);
+        let near =
+            presented.generation == known || presented.generation.checked_add(1) == Some(known);
         let in_grace = now < self.confirmed_at.plus(grace);
         if near && in_grace && *agent == self.agent {
             Verdict::AnswerAgain
@@ -180,11 +188,18 @@ mod tests {
     const AGENT: [u8; 32] = [7; 32];
 
     fn at(generation: u32, branch: u8) -> Branch {
-        Branch { generation, branch: [branch; 8] }
+        Branch {
+            generation,
+            branch: [branch; 8],
+        }
     }
 
     fn confirmed(generation: u32) -> Confirmed {
-        Confirmed { branch: at(generation, 1), confirmed_at: UnixSeconds::new(1000), agent: AGENT }
+        Confirmed {
+            branch: at(generation, 1),
+            confirmed_at: UnixSeconds::new(1000),
+            agent: AGENT,
+        }
     }
 
     fn judge(presented: Branch, agent: [u8; 32], now: u64) -> Verdict {
@@ -227,7 +242,12 @@ mod tests {
 
     #[test]
     fn parse_returns_what_encode_wrote() {
-        let token = RenewalToken { key_id: 3, sid: [9; 16], branch: at(77, 4), mac: [5; 32] };
+        let token = RenewalToken {
+            key_id: 3,
+            sid: [9; 16],
+            branch: at(77, 4),
+            mac: [5; 32],
+        };
 
         let text = token.encode();
 
@@ -237,10 +257,21 @@ mod tests {
 
     #[test]
     fn parse_refuses_every_other_length_prefix_and_alphabet() {
-        let text =
-            RenewalToken { key_id: 0, sid: [0; 16], branch: at(0, 0), mac: [0; 32] }.encode();
-        for bad in ["", "hp1.", "hp2.AAAA", &text[4..], &text[..text.len() - 1], &format!("{text}A")]
-        {
+        let text = RenewalToken {
+            key_id: 0,
+            sid: [0; 16],
+            branch: at(0, 0),
+            mac: [0; 32],
+        }
+        .encode();
+        for bad in [
+            "",
+            "hp1.",
+            "hp2.AAAA",
+            &text[4..],
+            &text[..text.len() - 1],
+            &format!("{text}A"),
+        ] {
             assert!(RenewalToken::parse(bad).is_none(), "{bad}");
         }
         assert!(RenewalToken::parse(&text.replace('A', "+")).is_none());
