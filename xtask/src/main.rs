@@ -1,1 +1,43 @@
-fn main(){}
+//! `cargo xtask …`: every tool the project needs, in one typed place.
+//!
+//! This file decides only which command runs; each command is a file of its own. Progress and
+//! failures go to standard error, so that standard output holds nothing but what a command
+//! promises to print there: `ready` lines, reports, the totals of a test run.
+
+mod build;
+mod children;
+mod commands;
+mod dev;
+mod doctor;
+mod edge;
+mod files;
+mod fingerprint;
+mod generate;
+mod markdown;
+mod native;
+mod needs;
+mod path_search;
+mod ports;
+mod service;
+mod setup;
+mod step;
+mod test;
+mod tied;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    if let Some(exit) = tied::run_if_asked() {
+        return exit;
+    }
+    match commands::Xtask::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

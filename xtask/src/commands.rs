@@ -1,0 +1,62 @@
+//! The command line: one variant per command, each with its own file.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::build::Build;
+use crate::dev::Dev;
+use crate::doctor::Doctor;
+use crate::edge::Edge;
+use crate::generate::Generate;
+use crate::service::Service;
+use crate::setup::Setup;
+use crate::test::{Check, Test};
+
+/// Every tool the project needs: set-up, development, tests
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub(crate) struct Xtask {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Setup(Setup),
+    Doctor(Doctor),
+    Build(Build),
+    Dev(Dev),
+    Edge(Edge),
+    Service(Service),
+    Check(Check),
+    Test(Test),
+    Generate(Generate),
+}
+
+impl Xtask {
+    /// Runs the chosen command.
+    pub(crate) fn run(self) -> Result<()> {
+        match self.command {
+            Command::Setup(command) => command.run(),
+            Command::Doctor(command) => command.run(),
+            Command::Build(command) => command.run(),
+            Command::Dev(command) => command.run(),
+            Command::Edge(command) => command.run(),
+            Command::Service(command) => command.run(),
+            Command::Check(command) => command.run(),
+            Command::Test(command) => command.run(),
+            Command::Generate(command) => command.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Xtask::command().debug_assert();
+    }
+}

@@ -1,0 +1,64 @@
+//! What the project needs on a machine, each with how to look for it and how to get it.
+//!
+//! Looking changes nothing and is quick. Installing puts things beside the cache's finished
+//! folders and renames them into place, so that an interruption leaves nothing half done.
+
+pub(crate) mod browser;
+pub(crate) mod cargo_tool;
+pub(crate) mod database;
+pub(crate) mod node;
+pub(crate) mod toolchain;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+/// What `setup --only` chooses among.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Group {
+    /// Rust's wasm target, the cargo-installed tools, the Node tools
+    Tools,
+    /// A Chromium for the browser tests
+    Browser,
+    /// Database servers to test against
+    Databases,
+}
+
+/// The outcome of a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// There, in the right version; where or which.
+    Present(String),
+    /// Absent or stale; what is wrong.
+    Missing(String),
+    /// Absent, and nothing asks for it.
+    Unneeded(String),
+}
+
+/// One thing the project needs.
+pub(crate) trait Need {
+    /// Its name with the version asked for.
+    fn name(&self) -> String;
+    /// Looks for it.
+    fn look(&self) -> Result<State>;
+    /// Gets it; called only after a look that found it missing.
+    fn install(&self) -> Result<()>;
+}
+
+/// Everything of one group, in the order it is to be installed.
+pub(crate) fn of(group: Group) -> Result<Vec<Box<dyn Need>>> {
+    Ok(match group {
+        Group::Tools => vec![
+            Box::new(toolchain::WasmTarget),
+            Box::new(toolchain::Components),
+            Box::new(node::NodeTools),
+            Box::new(cargo_tool::wasm_bindgen()?),
+            Box::new(cargo_tool::worker_build()),
+            Box::new(cargo_tool::wasm_pack()),
+        ],
+        Group::Browser => vec![Box::new(browser::Chromium)],
+        Group::Databases => vec![
+            Box::new(database::Server::postgresql()),
+            Box::new(database::Server::mariadb()),
+        ],
+    })
+}
