@@ -109,10 +109,11 @@ function bindSocket(card) {
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    const message = form.elements.message.value;
     try {
       socket ??= open();
-      (await socket).send(form.elements.message.value);
-      report(output, `${clock()}  → ${form.elements.message.value}`);
+      (await socket).send(message);
+      report(output, `${clock()}  → ${message}`);
     } catch {
       // The close event has said so already.
     }

@@ -35,7 +35,6 @@ pub(crate) fn home(
     let degraded = received.contains_key("hallpass-degraded");
     layout(
         "Hallpass demo",
-        caller,
         &html! {
             (pass(caller, now_secs))
             @if degraded { (degraded_notice()) }
@@ -52,7 +51,6 @@ pub(crate) fn home(
 pub(crate) fn sign_in(form: &SignInForm<'_>, caller: Option<&Caller>) -> Markup {
     layout(
         "Sign in – Hallpass demo",
-        caller,
         &html! {
             section.narrow.card {
                 h1 { "Sign in" }
@@ -79,7 +77,6 @@ pub(crate) fn sign_in(form: &SignInForm<'_>, caller: Option<&Caller>) -> Markup 
 pub(crate) fn public(assertion: &VerifiedAssertion) -> Markup {
     layout(
         "A public page – Hallpass demo",
-        None,
         &html! {
             section.narrow.card {
                 h1 { "A public page" }
@@ -105,7 +102,6 @@ pub(crate) fn public(assertion: &VerifiedAssertion) -> Markup {
 pub(crate) fn signed_out() -> Markup {
     layout(
         "Signed out – Hallpass demo",
-        None,
         &html! {
             section.narrow.card {
                 h1 { "You are signed out" }
@@ -123,7 +119,6 @@ pub(crate) fn signed_out() -> Markup {
 pub(crate) fn refused(title: &str, detail: &str, code: &str) -> Markup {
     layout(
         &format!("{title} – Hallpass demo"),
-        None,
         &html! {
             section.narrow.card {
                 h1 { (title) }
@@ -135,7 +130,7 @@ pub(crate) fn refused(title: &str, detail: &str, code: &str) -> Markup {
     )
 }
 
-fn layout(title: &str, caller: Option<&Caller>, main: &Markup) -> Markup {
+fn layout(title: &str, main: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -149,7 +144,7 @@ fn layout(title: &str, caller: Option<&Caller>, main: &Markup) -> Markup {
             }
             body {
                 a.skip href="#main" { "Skip to the content" }
-                (masthead(caller))
+                (masthead())
                 main #main tabindex="-1" { (main) }
                 footer {
                     p {
@@ -162,18 +157,16 @@ fn layout(title: &str, caller: Option<&Caller>, main: &Markup) -> Markup {
     }
 }
 
-fn masthead(caller: Option<&Caller>) -> Markup {
+fn masthead() -> Markup {
     html! {
         header.masthead {
-            a.brand href="/" { img src="/public/icon.svg" alt="" width="28" height="28"; "Hallpass demo" }
+            a.brand href="/" {
+                img src="/public/icon.svg" alt="" width="28" height="28";
+                "Hallpass demo"
+            }
             nav aria-label="Pages" {
-                a href="/public/" { "Public page" }
-                @if caller.is_some() {
-                    a href="/.session/" { "Your sessions" }
-                    form method="post" action="/sign-out" {
-                        button.link type="submit" { "Sign out" }
-                    }
-                }
+                a href="/" { "Your page" }
+                a href="/public/" { "A public page" }
             }
         }
     }
@@ -260,19 +253,27 @@ fn degraded_notice() -> Markup {
 }
 
 fn how_it_got_here(assertion: &VerifiedAssertion) -> Markup {
+    let signed_in = assertion.caller().is_some();
     html! {
         section aria-labelledby="path" {
             h2 #path { "How this request got here" }
             ol.journey {
                 li.card {
                     h3 { "Your browser" }
-                    p { "sent two cookies that no script can read." }
+                    p {
+                        @if signed_in { "sent two cookies that no script can read." }
+                        @else { "sent it without a session." }
+                    }
                 }
                 li.card {
                     h3 { "The edge" }
                     p {
-                        "checked the session token on the spot, kept the cookies to itself and \
-                         signed the request: "
+                        @if signed_in {
+                            "checked the session token on the spot, kept the cookies to itself and "
+                        } @else {
+                            "found that this path needs no session, and "
+                        }
+                        "signed the request: "
                         code { (assertion.method()) " " (assertion.target()) }
                         "."
                     }
@@ -319,7 +320,7 @@ fn assertion_table(assertion: &VerifiedAssertion, now_secs: u64) -> Markup {
                 thead { tr { th scope="col" { "Claim" } th scope="col" { "Value" } th scope="col" { "What this app did with it" } } }
                 tbody {
                     (claim("iss", &html! { code { (assertion.issuer()) } }, "Compared with the issuer it was told."))
-                    (claim("aud", &html! { code { (assertion.audience()) } }, "Compared with its own address."))
+                    (claim("aud", &html! { code { (assertion.audience()) } }, "Compared with the audience it was told."))
                     (claim("iat", &time(assertion.issued_at(), now_secs), "Read the clock. Reload, and it is new."))
                     (claim("exp", &html! { (lifetime_secs) " seconds later" }, "Refused from that second on."))
                     (claim("jti", &html! { code { (assertion.id()) } }, "Nothing. It is new on every request."))

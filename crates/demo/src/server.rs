@@ -126,7 +126,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/public/live.js", get(public::script))
         .route("/public/icon.svg", get(public::icon))
         .route("/echo", any(echo::answer))
-        .route("/ws", any(live::open_socket))
+        .route("/ws", get(live::open_socket))
         .route("/events", get(live::open_events))
         .fallback(refusal::not_found)
         .method_not_allowed_fallback(refusal::method_not_allowed)
