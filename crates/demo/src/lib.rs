@@ -3,7 +3,7 @@
 //! An app has three things to do, and each is one file here:
 //! check that a request came through the edge and whose it is ([`assertion`]),
 //! ask the session service for a session once it knows who somebody is ([`session_client`]),
-//! and say so to the edge on its answer ([`sign_in`]). The rest is a page to look at.
+//! and say so to the edge on its answer (`sign_in`). The rest is a page to look at.
 //!
 //! It keeps no state: no session store, no cookie, no token. Restarting it signs nobody out.
 
