@@ -1,7 +1,7 @@
 // Betters the portal where it runs; the page's plain forms do everything without it.
 //
-// It asks before a device is signed out, signs it out without leaving the page, says when that is
-// in force everywhere, and keeps relative times fresh. What it cannot finish it leaves to the form.
+// It asks before a sign-out, does it without leaving the page, says when it is in force everywhere,
+// and keeps relative times fresh. What it cannot finish it leaves to the form.
 
 const API = "/.session/api/";
 const DAY = 86_400;
@@ -12,9 +12,11 @@ const REFRESH_MS = 30_000;
 const ASK_EVERY_MS = 1_000;
 const ASK_LONGER_MS = 5_000;
 
-const main = document.querySelector("main");
-const status = document.querySelector("[role=status]");
-const dialog = document.querySelector("#confirm");
+const one = (selector) => document.querySelector(selector);
+const all = (selector) => [...document.querySelectorAll(selector)];
+const main = one("main");
+const status = one("[role=status]");
+const dialog = one("#confirm");
 const bound = Number(main.dataset.bound);
 /** What the service's clock is ahead of this device's, in seconds. */
 const ahead = Number(main.dataset.now) - Date.now() / 1000;
@@ -28,10 +30,8 @@ function ago(seconds) {
 }
 
 function refreshTimes() {
-  const now = Date.now() / 1000 + ahead;
-  for (const time of document.querySelectorAll("time.ago[datetime]")) {
-    const words = ago(Math.floor(now - Date.parse(time.dateTime) / 1000));
-    if (time.textContent !== words) time.textContent = words;
+  for (const time of all("time.ago")) {
+    time.textContent = ago(Math.floor(Date.now() / 1000 + ahead - Date.parse(time.dateTime) / 1000));
   }
 }
 
@@ -39,7 +39,7 @@ function refreshTimes() {
 function localiseTimes() {
   const format = new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeStyle: "short" });
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  for (const time of document.querySelectorAll("time[datetime]:not([datetime=''])")) {
+  for (const time of all("time:not([datetime=''])")) {
     const words = `${format.format(new Date(time.dateTime))} (${zone})`;
     if (time.matches(".exact")) time.textContent = words;
     else time.title = words;
@@ -53,19 +53,19 @@ function say(text, isFailure = false) {
   status.replaceChildren(line);
 }
 
-/** Whether the log position is in force everywhere before its bound has long passed. */
-async function isInForce(epoch, to) {
+/** Waits until the log position is in force everywhere, then says so; or that nobody could. */
+async function follow({ epoch, to }, is) {
   const query = new URLSearchParams({ epoch, to });
   const giveUp = Date.now() + bound * 1000 + ASK_LONGER_MS;
   while (Date.now() < giveUp) {
     const answer = await fetch(`${API}in-force?${query}`).then((it) => it.json()).catch(() => null);
-    if (answer?.everywhere === true) return true;
+    if (answer?.everywhere === true) return say(`${is} signed out everywhere.`);
     await new Promise((done) => setTimeout(done, ASK_EVERY_MS));
   }
-  return false;
+  say(`${is} signed out. Whether everywhere could not be confirmed.`);
 }
 
-/** Resolves to whether the user said yes; focus goes back to the button by itself. */
+/** Whether the user said yes; focus goes back to the button by itself. */
 function confirmed(question, consequence) {
   dialog.querySelector("h2").textContent = question;
   dialog.querySelector("p").textContent = consequence;
@@ -76,7 +76,7 @@ function confirmed(question, consequence) {
   });
 }
 
-const rows = () => [...document.querySelectorAll(".device:not(.gone, .this)")];
+const rows = () => all(".device:not(.gone, .this)");
 
 /** What a form would sign out: its rows, its address and its words. */
 function targetOf(form) {
@@ -91,8 +91,8 @@ function targetOf(form) {
 
 /** Marks rows as signed out and puts focus on what is next. */
 function markGone(gone) {
-  const all = [...document.querySelectorAll(".device:not(.this)")];
-  const after = all.slice(all.indexOf(gone.at(-1)) + 1).concat(all.toReversed());
+  const every = all(".device:not(.this)");
+  const after = every.slice(every.indexOf(gone.at(-1)) + 1).concat(every.toReversed());
   for (const row of gone) {
     const outcome = document.createElement("p");
     outcome.className = "outcome";
@@ -101,10 +101,10 @@ function markGone(gone) {
     row.querySelector("form").replaceWith(outcome);
   }
   const left = rows();
-  for (const count of document.querySelectorAll(".count")) count.textContent = left.length;
-  if (left.length === 0) document.querySelector(".all").remove();
+  for (const count of all(".count")) count.textContent = left.length;
+  if (left.length === 0) one(".all").remove();
   const next = after.find((row) => left.includes(row));
-  (next?.querySelector("form button") ?? document.querySelector("#others")).focus();
+  (next?.querySelector("form button") ?? one("#others")).focus();
 }
 
 async function signOut(form) {
@@ -121,7 +121,7 @@ async function signOut(form) {
   const { list } = await answer.json();
   markGone(target.rows);
   say(`${target.is} signed out. It ${effect}.`);
-  if (await isInForce(list.epoch, list.to)) say(`${target.is} signed out everywhere.`);
+  follow(list, target.is);
 }
 
 document.addEventListener("submit", (event) => {
@@ -141,8 +141,7 @@ setInterval(refreshTimes, REFRESH_MS);
 
 const notice = status.querySelector("p[data-epoch][data-to]");
 if (notice) {
-  const { epoch, to, inForce } = notice.dataset;
   // A reload should not bring the notice back.
   history.replaceState(null, "", location.pathname);
-  isInForce(epoch, to).then((yes) => yes && notice.isConnected && say(inForce));
+  follow(notice.dataset, notice.dataset.is);
 }

@@ -95,7 +95,7 @@ impl PortalPage<'_> {
                                 p.about {
                                     strong { "Active now" } ", " (stranger(&words::place(session)))
                                 }
-                                (self.details(session, "this device"))
+                                (details(session, "this device"))
                             }
                             form method="post" action="/.session/sign-out" {
                                 button type="submit" { "Sign out here" }
@@ -112,14 +112,16 @@ impl PortalPage<'_> {
         let count = others.len();
         html! {
             section aria-labelledby="others" {
-                h2 #others tabindex="-1" {
-                    "Other devices" @if count > 0 { " (" span.count { (count) } ")" }
+                div.bar {
+                    h2 #others tabindex="-1" {
+                        "Other devices" @if count > 0 { " (" span.count { (count) } ")" }
+                    }
+                    @if count > 0 { (self.end_others(count)) }
                 }
                 @if others.is_empty() {
                     p.empty { "This is your only session. You are not signed in anywhere else." }
                 } @else {
                     ul.devices { @for (i, other) in others.iter().enumerate() { (self.other(i, other)) } }
-                    (self.end_others(count))
                 }
             }
         }
@@ -142,36 +144,12 @@ impl PortalPage<'_> {
                         " " span.part { "last seen " (time_ago(at(session.last_seen_at), self.now)) }
                         " " span.part { "signed in " (time_ago(at(session.created_at), self.now)) }
                     }
-                    (self.details(session, &format!("{}{nth}", other.name)))
+                    (details(session, &format!("{}{nth}", other.name)))
                 }
                 form method="post" action="/.session/end" data-end=(session.sid) {
                     input type="hidden" name="sid" value=(session.sid);
                     button type="submit" aria-describedby=(about) {
                         "Sign out" span.unseen { " " (stranger(&other.name)) (nth) }
-                    }
-                }
-            }
-        }
-    }
-
-    fn details(&self, session: &Session, whose: &str) -> Markup {
-        let (end, idle_end) = (at(session.ends_at), at(session.idle_ends_at));
-        html! {
-            details {
-                summary { "Details" span.unseen { " of " (stranger(whose)) } }
-                dl {
-                    dt { "Signed in" } dd { (time_exact(at(session.created_at))) }
-                    @if session.auth_time != session.created_at {
-                        dt { "Identity last proved" } dd { (time_exact(at(session.auth_time))) }
-                    }
-                    dt { "Last seen" } dd { (time_exact(at(session.last_seen_at))) }
-                    @if let Some(ip) = &session.ip {
-                        dt { "Address" } dd { (stranger(&words::shown(ip))) }
-                    }
-                    dt { "Ends by itself" }
-                    dd {
-                        @if idle_end < end { (time_exact(idle_end)) " if not used, " }
-                        (time_exact(end)) " at the latest"
                     }
                 }
             }
@@ -189,18 +167,16 @@ impl PortalPage<'_> {
                 .needs_sign_in_to_end_others(at(session.auth_time), self.now)
         });
         html! {
-            div.all {
-                @if is_stale {
-                    p {
-                        "To sign out all other devices at once, first show that it is you: "
-                        a href=(words::local_path(self.sign_in_path)) { "sign in again" } "."
-                    }
-                } @else {
-                    form method="post" action="/.session/end" data-end="others" {
-                        input type="hidden" name="others" value="1";
-                        button.main type="submit" {
-                            "Sign out all other devices (" span.count { (count) } ")"
-                        }
+            @if is_stale {
+                p.all {
+                    "To sign out all other devices at once, first show that it is you: "
+                    a href=(words::local_path(self.sign_in_path)) { "sign in again" } "."
+                }
+            } @else {
+                form.all method="post" action="/.session/end" data-end="others" {
+                    input type="hidden" name="others" value="1";
+                    button.main type="submit" {
+                        "Sign out all other devices (" span.count { (count) } ")"
                     }
                 }
             }
@@ -237,9 +213,9 @@ impl PortalPage<'_> {
                     (icon(&session.device.kind))
                     div.what {
                         h3 { (stranger(&words::device(session))) }
+                        p { (words::ending(ended)) }
                         p.about {
-                            (words::ending(ended))
-                            " " span.part { (time_ago(at(ended.at), self.now)) }
+                            "ended " (time_ago(at(ended.at), self.now))
                             " " span.part { (stranger(&words::place(session))) }
                         }
                     }
@@ -279,6 +255,31 @@ impl PortalPage<'_> {
                  cut off from it may let the device in until its short-lived pass runs out. “Last \
                  seen” is noted every few minutes while a device is in use, and places are guessed \
                  from network addresses."
+            }
+        }
+    }
+}
+
+/// What is folded away: exact times and the address.
+fn details(session: &Session, whose: &str) -> Markup {
+    let (end, idle_end) = (at(session.ends_at), at(session.idle_ends_at));
+    html! {
+        details {
+            summary { "Details" span.unseen { " of " (stranger(whose)) } }
+            dl {
+                dt { "Signed in" } dd { (time_exact(at(session.created_at))) }
+                @if session.auth_time != session.created_at {
+                    dt { "Identity last proved" } dd { (time_exact(at(session.auth_time))) }
+                }
+                dt { "Last seen" } dd { (time_exact(at(session.last_seen_at))) }
+                @if let Some(ip) = &session.ip {
+                    dt { "Address" } dd { (stranger(&words::shown(ip))) }
+                }
+                dt { "Ends by itself" }
+                dd {
+                    @if idle_end < end { (time_exact(idle_end)) " if not used, " }
+                    (time_exact(end)) " at the latest"
+                }
             }
         }
     }

@@ -72,7 +72,7 @@ impl MessagePage<'_> {
                     p { a href=(help.as_str()) { "What to do when somebody else was signed in as you" } }
                 }
                 @if !self.request_id.is_empty() {
-                    p.fine { "If you ask for help, give this number: " code { (self.request_id) } }
+                    p.fine { "If you ask for help, mention this request: " code { (self.request_id) } }
                 }
             }
         };

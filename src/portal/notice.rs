@@ -100,7 +100,7 @@ impl Notice {
         Some(NoticeText {
             title: format!("{name} {verb} signed out"),
             status: html! {
-                p data-epoch=[epoch] data-to=[to] data-in-force={ (name) " " (verb) " signed out everywhere." } {
+                p data-epoch=[epoch] data-to=[to] data-is={ (name) " " (verb) } {
                     (stranger(&name)) " " (verb) " signed out. It takes effect everywhere within "
                     (within) "."
                 }

@@ -110,9 +110,9 @@ pub(super) fn ending(ended: &Ended) -> &'static str {
              else may hold a copy of them."
         }
         ("replaced", _) => "Replaced when you signed in again in the same browser.",
-        ("idle" | "session_idle", _) => "Ended by itself: it was not used for a long time.",
-        ("expired" | "session_expired", _) => "Ended by itself: its time was over.",
-        ("limit" | "sessions_per_subject_max", _) => {
+        ("idle", _) => "Ended by itself: it was not used for a long time.",
+        ("expired", _) => "Ended by itself: its time was over.",
+        ("limit_reached", _) => {
             "Ended by itself: you signed in on more devices than this site allows."
         }
         ("signed_out", EndedBy::User) => "You signed out on it.",
@@ -254,6 +254,8 @@ mod tests {
         assert!(words(EndedBy::App, "").contains("by this site"));
         assert!(words(EndedBy::System, "expired").contains("time was over"));
         assert!(words(EndedBy::System, "replaced").contains("signed in again"));
+        assert!(words(EndedBy::System, "idle").contains("not used"));
+        assert!(words(EndedBy::System, "limit_reached").contains("more devices"));
         assert_eq!(words(EndedBy::System, "<b>"), "Ended by itself.");
     }
 
