@@ -69,7 +69,7 @@ pub(crate) fn edge() -> Result<()> {
     if is_built() && fs::read_to_string(stamp()).is_ok_and(|built| built == now) {
         return Ok(());
     }
-    setup::ensure(&[needs::Group::Tools])?;
+    setup::ensure(needs::to_build_the_edge()?)?;
     step::run("building the edge", worker_build()?)?;
     fs::write(stamp(), now).context("cannot note what the edge was built from")
 }

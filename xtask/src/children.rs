@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// How long a child may take to become ready: a cold start on a busy machine takes seconds.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 /// How long children may take to end by themselves before they are killed.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -276,7 +276,7 @@ mod tests {
         family.spawn("child", shell("echo hello; echo ready http://x; cat"), "")?;
         let mut logged = Vec::new();
         let found = family.wait_for("child", ready_address, |_, line| {
-            logged.push(line.to_owned())
+            logged.push(line.to_owned());
         })?;
         assert_eq!(
             (found.as_str(), logged.as_slice()),

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Settings, Wrangler};
 
 use crate::children::{self, Event, Family};
-use crate::{build, ports};
+use crate::{build, needs, ports, setup};
 
 /// The name of the edge among the children.
 pub(crate) const NAME: &str = "edge";
@@ -65,6 +65,7 @@ impl Edge {
     pub(crate) fn run(self) -> Result<()> {
         let settings = Settings::read(&self.config)?;
         if !self.no_build {
+            setup::ensure(needs::to_run_the_edge())?;
             build::edge()?;
         }
         let order = Order {

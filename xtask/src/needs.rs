@@ -62,3 +62,21 @@ pub(crate) fn of(group: Group) -> Result<Vec<Box<dyn Need>>> {
         ],
     })
 }
+
+/// What compiling the edge takes.
+///
+/// # Errors
+/// When the lock file does not say which versions.
+pub(crate) fn to_build_the_edge() -> Result<Vec<Box<dyn Need>>> {
+    Ok(vec![
+        Box::new(toolchain::WasmTarget),
+        Box::new(node::NodeTools),
+        Box::new(cargo_tool::wasm_bindgen()?),
+        Box::new(cargo_tool::worker_build()),
+    ])
+}
+
+/// What running a built edge takes.
+pub(crate) fn to_run_the_edge() -> Vec<Box<dyn Need>> {
+    vec![Box::new(node::NodeTools)]
+}

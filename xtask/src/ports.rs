@@ -1,5 +1,6 @@
 //! Ports on 127.0.0.1: whether one is free, and who holds one that is not.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
@@ -36,21 +37,29 @@ pub(crate) fn holder(port: u16) -> Option<String> {
         .iter()
         .find_map(|table| listening_inode(&fs::read_to_string(table).ok()?, port))?;
     let socket = format!("socket:[{inode}]");
-    let process = fs::read_dir("/proc").ok()?.flatten().find(|process| {
-        let opened = fs::read_dir(process.path().join("fd"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        opened
-            .filter_map(|file| fs::read_link(file.path()).ok())
-            .any(|to| to == Path::new(&socket))
-    })?;
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let process = processes
+        .filter(|entry| is_process(&entry.file_name()))
+        .find(|process| {
+            let opened = fs::read_dir(process.path().join("fd"))
+                .into_iter()
+                .flatten()
+                .flatten();
+            opened
+                .filter_map(|file| fs::read_link(file.path()).ok())
+                .any(|to| to == Path::new(&socket))
+        })?;
     let name = fs::read_to_string(process.path().join("comm")).ok()?;
     Some(format!(
         "{} (process {})",
         name.trim(),
         process.file_name().to_string_lossy()
     ))
+}
+
+/// Processes are the numbers; `self`, which leads to this one, is not.
+fn is_process(name: &OsStr) -> bool {
+    name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
 }
 
 /// The inode of the socket that listens on `port` in the kernel's table of sockets.

@@ -30,7 +30,7 @@ pub(crate) struct Service {
     /// The database; the default is an SQLite file that goes when the service does
     #[arg(long, value_name = "URL")]
     database: Option<String>,
-    /// A setting of the service (docs/protocol.md, section 10), such as token_lifetime_secs=5
+    /// A setting of the service (docs/protocol.md, section 10), such as `token_lifetime_secs=5`
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = edge::parse_pair)]
     settings: Vec<(String, String)>,
 }
@@ -181,8 +181,8 @@ fn flags(order: &Order) -> Vec<String> {
     listen.into_iter().chain(pairs).collect()
 }
 
-/// The developer's own environment must not reach into a run that is told everything.
-fn remove_settings(command: &mut Command) {
+/// Drops `HALLPASS_…` from a child's environment: the developer's own settings must not reach into a run that is told everything.
+pub(crate) fn remove_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HALLPASS_") {
             command.env_remove(name);

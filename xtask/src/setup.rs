@@ -35,22 +35,17 @@ impl Setup {
     }
 }
 
-/// Installs what these groups lack, saying nothing about what is there.
+/// Installs those of these needs that are missing, saying nothing about the others.
 ///
 /// # Errors
 /// When something cannot be installed; the message says what to do.
-pub(crate) fn ensure(groups: &[Group]) -> Result<()> {
-    let missing = missing_of(groups)?;
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        install(missing)
+pub(crate) fn ensure(needs: Vec<Box<dyn Need>>) -> Result<()> {
+    let mut missing = Vec::new();
+    for need in needs {
+        if matches!(need.look()?, State::Missing(_)) {
+            missing.push(need);
+        }
     }
-}
-
-/// [`ensure`] for a part of a command that needs only some things.
-pub(crate) fn ensure_needs(needs: Vec<Box<dyn Need>>) -> Result<()> {
-    let missing = keep_missing(needs)?;
     if missing.is_empty() {
         Ok(())
     } else {
@@ -59,7 +54,9 @@ pub(crate) fn ensure_needs(needs: Vec<Box<dyn Need>>) -> Result<()> {
 }
 
 fn report_and_ensure(groups: &[Group]) -> Result<()> {
-    ensure(groups)?;
+    for group in groups {
+        ensure(needs::of(*group)?)?;
+    }
     print_states(groups)?;
     eprintln!("Set up. Next: `cargo xtask dev`");
     Ok(())
@@ -91,24 +88,6 @@ fn line(name: &str, state: &State) -> String {
         State::Missing(wrong) => format!("✗ {name}: {wrong}"),
         State::Unneeded(why) => format!("· {name}: {why}"),
     }
-}
-
-fn missing_of(groups: &[Group]) -> Result<Vec<Box<dyn Need>>> {
-    let mut all = Vec::new();
-    for group in groups {
-        all.extend(needs::of(*group)?);
-    }
-    keep_missing(all)
-}
-
-fn keep_missing(needs: Vec<Box<dyn Need>>) -> Result<Vec<Box<dyn Need>>> {
-    let mut missing = Vec::new();
-    for need in needs {
-        if matches!(need.look()?, State::Missing(_)) {
-            missing.push(need);
-        }
-    }
-    Ok(missing)
 }
 
 /// Installs one after the other, under a lock that other clones and runs share.

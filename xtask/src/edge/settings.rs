@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::workspace;
 
 /// The edge's settings as it will see them: the `HALLPASS` variable.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Settings {
     /// Absent when the file has no such table; the edge then says that it is misconfigured.
     #[serde(rename = "HALLPASS")]
