@@ -6,7 +6,7 @@
 use hallpass_session::refusal::Refusal;
 use maud::{Markup, html};
 
-use super::frame::{Frame, Script};
+use super::frame::{Frame, PORTAL_PATH, Script};
 use super::settings::{Href, PortalSettings};
 use super::words;
 
@@ -21,6 +21,8 @@ pub(crate) enum Message {
     UpstreamUnavailable,
     /// The edge's settings are wrong.
     Misconfigured,
+    /// Nothing of that name among the edge's own pages.
+    NotFound,
     /// The app's hand-off of a new session was not honoured.
     HandoffRefused,
     /// Signed out: the session is ended.
@@ -56,6 +58,7 @@ enum Next {
     TryAgain,
     SignIn,
     Home,
+    Devices,
     Wait,
 }
 
@@ -90,6 +93,7 @@ impl MessagePage<'_> {
             Next::TryAgain => (self.retry_path, "Try again"),
             Next::SignIn => (self.sign_in_path, "Sign in"),
             Next::Home => ("/", "Go to the front page"),
+            Next::Devices => (PORTAL_PATH, "Your devices"),
             Next::Wait => return html! {},
         };
         html! { p.next { a.button.main href=(words::local_path(path)) { (label) } } }
@@ -120,6 +124,11 @@ impl Message {
                 "This site is not set up correctly",
                 "Only the people who run it can mend this. Your sign-in is kept until then.",
                 Next::Wait,
+            ),
+            Self::NotFound => say(
+                "There is nothing here",
+                "The session you asked for is not one of yours, or the address is mistyped.",
+                Next::Devices,
             ),
             Self::HandoffRefused => say(
                 "Signing in did not work",

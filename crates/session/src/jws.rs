@@ -86,13 +86,13 @@ impl Unverified<Map<String, Value>> {
             return Err(Malformed);
         }
         let (header, payload, _) = split(text).ok_or(Malformed)?;
-        let (algorithm, kid) = parse_header(header, kind.typ).ok_or(Malformed)?;
-        let payload = base64url::decode(payload).ok_or(Malformed)?;
-        let content = json::parse_object(&payload).ok_or(Malformed)?;
+        let (algorithm, key_id) = parse_header(header, kind.typ).ok_or(Malformed)?;
+        let payload_bytes = base64url::decode(payload).ok_or(Malformed)?;
+        let content = json::parse_object(&payload_bytes).ok_or(Malformed)?;
         Ok(Self {
             compact: text.into(),
             algorithm,
-            kid,
+            kid: key_id,
             content,
         })
     }

@@ -122,8 +122,7 @@ impl RenewalToken {
     /// The bytes the MAC is made over.
     #[must_use]
     pub fn mac_input(&self, issuer: &str) -> Vec<u8> {
-        let mut input = Vec::with_capacity(MAC_CONTEXT.len() + issuer.len() + 2 + TOKEN_BYTES);
-        input.extend_from_slice(MAC_CONTEXT);
+        let mut input = MAC_CONTEXT.to_vec();
         input.push(0);
         input.extend_from_slice(issuer.as_bytes());
         input.push(0);

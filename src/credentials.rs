@@ -1,0 +1,73 @@
+//! The credentials of a request, and the cookies of an answer.
+//!
+//! Which values count is the rules' (`hallpass_session::presented`, `cookie`); here they are read
+//! from the two headers once and written as `Set-Cookie` lines.
+
+use crate::arrival::Arrival;
+use hallpass_session::cookie::{self, Lifetime, RENEWAL_COOKIE, SESSION_COOKIE};
+use hallpass_session::presented::Presented;
+use hallpass_session::refusal::Refusal;
+use hallpass_session::time::UnixSeconds;
+
+/// What one answer does to the browser's cookies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CookieChange(Vec<String>);
+
+impl CookieChange {
+    /// Stores a session's two tokens until `ends_at`, or until the browser closes.
+    pub(crate) fn store(
+        session_token: &str,
+        renewal_token: &str,
+        persistence: Persistence,
+        now: UnixSeconds,
+    ) -> Self {
+        let lifetime = match persistence {
+            Persistence::Browser => Lifetime::Browser,
+            Persistence::Until(end) => Lifetime::For(end.since(now)),
+        };
+        Self(vec![
+            cookie::set(SESSION_COOKIE, session_token, lifetime),
+            cookie::set(RENEWAL_COOKIE, renewal_token, lifetime),
+        ])
+    }
+
+    /// Removes both.
+    pub(crate) fn clear() -> Self {
+        Self(vec![
+            cookie::clear(SESSION_COOKIE),
+            cookie::clear(RENEWAL_COOKIE),
+        ])
+    }
+
+    /// The `Set-Cookie` lines.
+    pub(crate) fn lines(&self) -> &[String] {
+        &self.0
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// How long cookies stay.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Persistence {
+    Browser,
+    Until(UnixSeconds),
+}
+
+impl Persistence {
+    /// As the service says it: the session's end, and whether the cookies outlive the browser.
+    pub(crate) const fn of(ends_at: u64, persistent: bool) -> Self {
+        if persistent {
+            Self::Until(UnixSeconds::new(ends_at))
+        } else {
+            Self::Browser
+        }
+    }
+}
+
+/// Reads what the request presents.
+pub(crate) fn read(arrival: &Arrival) -> Result<Presented, Refusal> {
+    Presented::read(arrival.cookie.as_deref(), arrival.authorization.as_deref())
+}

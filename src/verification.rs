@@ -1,0 +1,87 @@
+//! From a presented token to a live session, with what this isolate knows.
+//!
+//! The order is the rules' (`hallpass_session::token`, `admission`); here a remembered signature
+//! saves the computation, and a key we do not have is fetched once before its token is refused.
+
+use crate::freshness;
+use crate::gate::Stop;
+use crate::isolate::{Edge, count};
+use hallpass_session::admission::LiveSession;
+use hallpass_session::claims::SessionClaims;
+use hallpass_session::jws::{KeyMismatch, SignatureQuestion};
+use hallpass_session::refusal::{Outage, Refusal};
+use hallpass_session::time::{Seconds, UnixSeconds};
+use hallpass_session::token::{self, UnverifiedToken, VerifiedToken};
+use std::rc::Rc;
+
+/// Judges a session token, up to `grace` past its `exp`.
+pub(crate) async fn judge(
+    edge: &Rc<Edge>,
+    text: &str,
+    grace: Seconds,
+    now: UnixSeconds,
+) -> Result<LiveSession, Stop> {
+    let verified = verify(edge, text).await?;
+    let memory = edge.list.borrow();
+    let list = memory.known.as_ref().ok_or(Outage::Service)?;
+    Ok(LiveSession::admit(
+        verified,
+        &edge.settings.policy,
+        list,
+        grace,
+        now,
+    )?)
+}
+
+/// Checks a token's signature, or remembers that it is good. Time and revocation are still open.
+pub(crate) async fn verify(edge: &Rc<Edge>, text: &str) -> Result<Rc<VerifiedToken>, Stop> {
+    if let Some(token) = edge.memo.borrow_mut().find(text) {
+        count(&edge.counters.memo_hits);
+        return Ok(token);
+    }
+    count(&edge.counters.memo_misses);
+    let question = ask(edge, token::parse(text)?).await?;
+    if !edge
+        .settings
+        .token_algs
+        .contains(&question.key().algorithm())
+    {
+        return Err(Refusal::TokenUntrusted.into());
+    }
+    let verdict = hallpass_signature::verify(&question);
+    let token = Rc::new(
+        question
+            .answered(verdict)
+            .map_err(|_| Refusal::TokenUntrusted)?,
+    );
+    edge.memo.borrow_mut().keep(text, Rc::clone(&token));
+    Ok(token)
+}
+
+async fn ask(
+    edge: &Rc<Edge>,
+    token: UnverifiedToken,
+) -> Result<SignatureQuestion<SessionClaims>, Stop> {
+    let keyring = || edge.keys.borrow().session.clone().ok_or(Outage::Service);
+    match token.clone().question(&keyring()?) {
+        Ok(question) => Ok(question),
+        Err(KeyMismatch::OtherAlgorithm) => Err(Refusal::TokenUntrusted.into()),
+        Err(KeyMismatch::UnknownKid) => {
+            freshness::fetch_unknown_key(edge).await;
+            let trusted = edge
+                .list
+                .borrow()
+                .known
+                .as_ref()
+                .is_some_and(|l| l.trusts(token.kid()));
+            token.question(&keyring()?).map_err(|_| {
+                // The list names the key, so the token may be good: that is our outage.
+                if trusted {
+                    Outage::Service.into()
+                } else {
+                    Refusal::TokenUntrusted.into()
+                }
+            })
+        }
+    }
+}
