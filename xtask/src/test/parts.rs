@@ -170,7 +170,12 @@ fn clippy() -> Vec<Run> {
 }
 
 fn documentation() -> Command {
-    let mut command = cargo(&["doc", "--workspace", "--no-deps"]);
+    let mut command = cargo(&[
+        "doc",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ]);
     command.env("RUSTDOCFLAGS", "-D warnings");
     command
 }
