@@ -15,7 +15,7 @@ use toml::Value;
 
 use crate::children::{self, Event, Family};
 use crate::edge::{self, Wrangler};
-use crate::{build, native, needs, ports, service, setup, tied, workspace};
+use crate::{build, files, native, needs, ports, service, setup, tied, workspace};
 
 use state::Secrets;
 
@@ -61,9 +61,7 @@ impl Dev {
 
         let service = self.service_order(programs, &folder);
         let secrets = Secrets::read_or_create(&folder, &service)?;
-        let runtime = tempfile::Builder::new()
-            .prefix("hallpass-edge-")
-            .tempdir()?;
+        let runtime = files::throw_away_folder("hallpass-edge-")?;
         let mut family = Family::new()?;
         service::start(&mut family, &service, relay)?;
         self.start_app(&mut family, &service, &secrets)?;
@@ -79,7 +77,7 @@ impl Dev {
         if self.reset && folder.exists() {
             fs::remove_dir_all(&folder).context("cannot remove .hallpass/")?;
         }
-        fs::create_dir_all(&folder).context("cannot make .hallpass/")?;
+        files::create_private_folder(&folder)?;
         Ok(folder)
     }
 

@@ -17,7 +17,7 @@ use clap::Args;
 pub(crate) use settings::{Settings, Wrangler};
 
 use crate::children::{self, Event, Family};
-use crate::{build, needs, ports, setup};
+use crate::{build, files, needs, ports, setup};
 
 /// The name of the edge among the children.
 pub(crate) const NAME: &str = "edge";
@@ -75,9 +75,7 @@ impl Edge {
             raw: self.raw,
         };
         // Declared first, removed last: after the children that use it.
-        let state = tempfile::Builder::new()
-            .prefix("hallpass-edge-")
-            .tempdir()?;
+        let state = files::throw_away_folder("hallpass-edge-")?;
         let mut family = Family::new()?;
         let log = |_: &str, line: &str| eprintln!("{line}");
         for address in start(&mut family, &order, state.path(), log)? {

@@ -62,9 +62,7 @@ impl Service {
     pub(crate) fn run(self) -> Result<()> {
         let programs = native::ready_programs()?;
         // Declared first, removed last: after the service that writes into it.
-        let state = tempfile::Builder::new()
-            .prefix("hallpass-service-")
-            .tempdir()?;
+        let state = files::throw_away_folder("hallpass-service-")?;
         let order = self.order(programs, state.path());
         let file = write_credentials(&order)?;
 
