@@ -1,0 +1,153 @@
+//! The settings: the committed wrangler.toml is good, and what is wrong is named.
+
+use hallpass_edge::config::{Secrets, Settings};
+use serde_json::{Value, json};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+/// The table of the committed wrangler.toml, as the Worker receives it.
+fn committed() -> Value {
+    let text = include_str!("../../wrangler.toml");
+    let file: toml::Table = text.parse().expect("wrangler.toml is TOML");
+    serde_json::to_value(&file["vars"]["HALLPASS"]).expect("a table is JSON")
+}
+
+fn fault(value: &Value) -> String {
+    Settings::parse(&value.to_string())
+        .expect_err("a bad setting")
+        .to_string()
+}
+
+fn changed(path: &str, value: Value) -> Value {
+    let mut settings = committed();
+    *settings.pointer_mut(path).expect("a setting") = value;
+    settings
+}
+
+fn with(name: &str, value: Value) -> Value {
+    let mut settings = committed();
+    settings[name] = value;
+    settings
+}
+
+fn key(byte: u8) -> String {
+    hallpass_session::base64url::encode(&[byte; 32])
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn parse_accepts_the_committed_settings() {
+    let settings = Settings::parse(&committed().to_string()).expect("good settings");
+
+    assert_eq!(settings.policy.audience, "hallpass-demo");
+    assert_eq!(settings.largest_list_age().get(), 10);
+    assert_eq!(settings.rules.iter().count(), 3);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn parse_names_the_key_that_is_wrong() {
+    let route = |members: Value| {
+        with(
+            "routes",
+            json!([{"path": "/sign-in", "access": "public"}, members]),
+        )
+    };
+    for (settings, named) in [
+        (with("isuer", json!("x")), "isuer"),
+        (changed("/issuer", json!("")), "issuer"),
+        (changed("/issuer", json!(7)), "HALLPASS"),
+        (changed("/environment", json!("prod")), "HALLPASS"),
+        (changed("/hosts", json!([])), "hosts"),
+        (changed("/hosts", json!(["https://app.example"])), "hosts"),
+        (changed("/service_url", json!("app.example")), "service_url"),
+        (
+            changed("/service_url", json!("https://u@app.example")),
+            "service_url",
+        ),
+        (changed("/list_max_age_secs", json!(0)), "list_max_age_secs"),
+        (changed("/list_poll_secs", json!(6)), "list_poll_secs"),
+        (changed("/sign_in_path", json!("/a/../b")), "sign_in_path"),
+        (
+            changed("/sign_in_path", json!("/elsewhere")),
+            "sign_in_path",
+        ),
+        (with("token_algs", json!(["none"])), "token_algs"),
+        (with("token_algs", json!([])), "token_algs"),
+        (with("portal", json!({"brand_color": "red"})), "brand_color"),
+        (
+            with("portal", json!({"logo_url": "javascript:x"})),
+            "logo_url",
+        ),
+        (route(json!({"path": "/a", "acess": "public"})), "acess"),
+        (route(json!({"path": "a"})), "routes[path = \"a\"].path"),
+        (route(json!({"path": "/%61"})), "write it as \"/a\""),
+        (route(json!({"path": "/a", "methods": ["get"]})), "methods"),
+        (
+            route(json!({"path": "/a", "outage_grace_secs": 3601})),
+            "outage_grace_secs",
+        ),
+        (
+            route(json!({"path": "/a", "list_max_age_secs": 0})),
+            "list_max_age_secs",
+        ),
+    ] {
+        assert!(
+            fault(&settings).contains(named),
+            "{} lacks {named}",
+            fault(&settings)
+        );
+    }
+    assert!(Settings::parse("[]").is_err());
+    assert!(Settings::parse("{\"issuer\":\"a\",\"issuer\":\"b\"}").is_err());
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn parse_refuses_plain_http_in_production_but_on_the_machine_itself() {
+    let mut settings = changed("/environment", json!("production"));
+    assert!(Settings::parse(&settings.to_string()).is_ok());
+
+    settings["service_url"] = json!("http://sessions.example");
+
+    assert!(fault(&settings).contains("https://"));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn read_names_the_secret_that_is_missing_or_weak_and_never_its_value() {
+    let settings = Settings::parse(&committed().to_string()).expect("good settings");
+    let read = |edge: Option<&str>, assertion: Option<&str>, hs256: Option<&str>| {
+        let find = |name: &str| match name {
+            "EDGE_CREDENTIAL" => edge.map(str::to_owned),
+            "ASSERTION_KEY" => assertion.map(str::to_owned),
+            "SESSION_HS256_KEY" => hs256.map(str::to_owned),
+            _ => None,
+        };
+        Secrets::read(&settings, find)
+            .map(|secrets| format!("{secrets:?}"))
+            .map_err(|f| f.to_string())
+    };
+
+    let good = key(1);
+    assert_eq!(
+        read(Some("c"), Some(&good), None),
+        Ok("Secrets([redacted])".to_owned())
+    );
+    for (outcome, named) in [
+        (read(None, Some(&good), None), "EDGE_CREDENTIAL"),
+        (read(Some(""), Some(&good), None), "EDGE_CREDENTIAL"),
+        (read(Some("c"), None, None), "ASSERTION_KEY"),
+        (read(Some("c"), Some("c2hvcnQ"), None), "ASSERTION_KEY"),
+        (
+            read(Some("c"), Some("not base64url!"), None),
+            "ASSERTION_KEY",
+        ),
+        (
+            read(Some("c"), Some(&good), Some(&good)),
+            "SESSION_HS256_KEY",
+        ),
+    ] {
+        let fault = outcome.expect_err("a fault");
+        assert!(fault.contains(named), "{fault}");
+        assert!(
+            !fault.contains("c2hvcnQ") && !fault.contains(&good),
+            "{fault}"
+        );
+    }
+}
