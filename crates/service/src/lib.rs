@@ -1,1 +1,30 @@
-//! x
+//! The Hallpass session service: owns the session table, signs tokens and the revocation list.
+//!
+//! Reading order: [`record`] says when a session lives; [`store`] is the table as a port, with
+//! SQLite behind it; [`service`] holds what a running service needs; one file per thing it does:
+//! [`creation`], [`renew`], [`list`], [`edges`], [`me`], [`revoke`]; below them [`mint`], [`keys`],
+//! [`device`], [`credential`]; around them [`http`], [`cli`] and [`config`]. Why something fails is
+//! in [`failure`], what time it is in [`clock`].
+//!
+//! Rules shared with the edge are in `hallpass_session`; signatures in `hallpass_signature`.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod creation;
+pub mod credential;
+pub mod device;
+pub mod edges;
+pub mod failure;
+pub mod http;
+pub mod keys;
+pub mod list;
+pub mod me;
+pub mod mint;
+pub mod record;
+pub mod renew;
+pub mod revoke;
+pub mod service;
+pub mod store;

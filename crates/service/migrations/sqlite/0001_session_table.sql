@@ -1,0 +1,127 @@
+-- The session table, first form. Times are whole seconds since 1970 UTC, lengths of time whole
+-- seconds, unless a name says otherwise. Ids and digests are raw bytes. STRICT: a column holds
+-- its type or the statement fails.
+
+-- One row per session, written once. What changes is in `renewals`; that it ended is in
+-- `revocations`. To forget an address, a row is deleted or written anew, never updated.
+CREATE TABLE sessions (
+    sid            BLOB    NOT NULL PRIMARY KEY CHECK (length(sid) = 16), -- 16 random bytes
+    idx            INTEGER NOT NULL CHECK (idx BETWEEN 0 AND 4294967295), -- place in the list's bitmaps
+    subject        TEXT    NOT NULL,          -- who signed in; 1-255 bytes of printable ASCII
+    created_at     INTEGER NOT NULL,          -- second of the sign-in
+    auth_time      INTEGER NOT NULL,          -- second in which the user proved who they are
+    ends_at        INTEGER NOT NULL,          -- absolute end: first second in which it is over
+    idle_secs      INTEGER NOT NULL,          -- ends this many seconds after it was last seen
+    persistent     INTEGER NOT NULL CHECK (persistent IN (0, 1)), -- 1: cookies outlive the browser
+    ip             TEXT,                      -- address of the sign-in; NULL: unknown or forgotten
+    country        TEXT,                      -- ISO 3166-1 code of that address
+    region         TEXT,                      -- region by name
+    city           TEXT,                      -- city by name
+    asn            INTEGER,                   -- autonomous system number
+    user_agent     TEXT,                      -- User-Agent of the sign-in; at most 512 bytes
+    device_label   TEXT    NOT NULL,          -- such as "Firefox on Linux"
+    device_kind    TEXT    NOT NULL,          -- desktop, phone, tablet or unknown
+    device_browser TEXT,                      -- browser by name
+    device_os      TEXT,                      -- operating system by name
+    amr            TEXT    NOT NULL,          -- how the user signed in: JSON array of strings
+    ext            TEXT                       -- the app's own claims: JSON object, at most 1024 bytes
+) STRICT;
+CREATE INDEX sessions_by_subject ON sessions (subject, created_at);
+CREATE INDEX sessions_by_idx ON sessions (idx);
+CREATE INDEX sessions_by_end ON sessions (ends_at);
+
+CREATE TRIGGER sessions_are_immutable BEFORE UPDATE ON sessions
+BEGIN
+    SELECT RAISE(ABORT, 'a session row is never updated');
+END;
+
+-- The confirmed renewal of each session, and where it was last seen with it. One narrow row per
+-- session, the only one that changes while the session lives.
+CREATE TABLE renewals (
+    sid            BLOB    NOT NULL PRIMARY KEY CHECK (length(sid) = 16),
+    generation     INTEGER NOT NULL CHECK (generation BETWEEN 0 AND 4294967295), -- confirmations so far
+    branch         BLOB    NOT NULL CHECK (length(branch) = 8), -- which child was confirmed; random
+    confirmed_at   INTEGER NOT NULL,          -- second of that confirmation; of creation at first
+    agent          BLOB    NOT NULL CHECK (length(agent) = 32), -- SHA-256 of the user agent that presented it
+    ip             TEXT,                      -- address it was presented from; NULL: unknown or forgotten
+    country        TEXT,                      -- ISO 3166-1 code of that address
+    region         TEXT,                      -- region by name
+    city           TEXT,                      -- city by name
+    asn            INTEGER                    -- autonomous system number
+) STRICT, WITHOUT ROWID;
+
+-- What ended before its time. Append-only; rows leave only once nobody can need them.
+CREATE TABLE revocations (
+    sid            BLOB    NOT NULL PRIMARY KEY CHECK (length(sid) = 16), -- a session is revoked once
+    seq            INTEGER NOT NULL,          -- number in commit order, from `head`; a bulk shares one
+    idx            INTEGER NOT NULL,          -- the session's place in the bitmaps
+    revoked_at     INTEGER NOT NULL,          -- second in which it was revoked
+    ended_by       TEXT    NOT NULL CHECK (ended_by IN ('user', 'admin', 'app', 'system')),
+    reason         TEXT    NOT NULL,          -- a word for why
+    list_exp       INTEGER NOT NULL CHECK (list_exp % 60 = 0) -- minute until which the list must hold it
+) STRICT;
+CREATE INDEX revocations_by_seq ON revocations (seq);
+CREATE INDEX revocations_by_list_exp ON revocations (list_exp);
+
+CREATE TRIGGER revocations_are_append_only BEFORE UPDATE ON revocations
+BEGIN
+    SELECT RAISE(ABORT, 'a revocation is never updated');
+END;
+
+-- The head of the revocation log: one row, locked by every revoking transaction until it commits,
+-- so that numbers are commit order.
+CREATE TABLE head (
+    id             INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    seq            INTEGER NOT NULL,          -- number of the newest entry
+    epoch          TEXT    NOT NULL,          -- random; a new one when the log lost history
+    began          INTEGER NOT NULL           -- first second of that epoch
+) STRICT;
+
+-- The watermark of mass sign-out: one row, held shared by every creation and renewal, exclusively
+-- by a change of it.
+CREATE TABLE watermark (
+    id             INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    revoked_before INTEGER NOT NULL           -- tokens and sessions of seconds before this are over
+) STRICT;
+
+-- How tokens are given out: one row.
+CREATE TABLE issuance (
+    id                  INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    next_idx            INTEGER NOT NULL,     -- next session index, modulo 2^32
+    longest_token_secs  INTEGER NOT NULL      -- longest token lifetime ever configured; never falls
+) STRICT;
+
+-- Signing and renewal keys. A row stays when its key is removed, so that an id is never reused.
+CREATE TABLE keys (
+    kind           TEXT    NOT NULL CHECK (kind IN ('session', 'list', 'renewal')),
+    kid            TEXT    NOT NULL,          -- public id; of renewal keys a number from 1 to 255
+    alg            TEXT    NOT NULL,          -- EdDSA, ES256; of renewal keys HS256
+    public_jwk     TEXT,                      -- public half as a JWK; NULL for renewal keys
+    secret         BLOB    NOT NULL,          -- secret half; sealed under the master key if `sealed`
+    sealed         INTEGER NOT NULL CHECK (sealed IN (0, 1)),
+    check_value    BLOB    NOT NULL CHECK (length(check_value) = 32), -- MAC under the secret that proves it is the right one
+    created_at     INTEGER NOT NULL,          -- second in which it was made
+    signs_from     INTEGER NOT NULL,          -- first second in which it may sign
+    retired_at     INTEGER,                   -- second from which it no longer signs but is still trusted
+    removed_at     INTEGER,                   -- second from which it is no longer trusted
+    PRIMARY KEY (kind, kid)
+) STRICT, WITHOUT ROWID;
+
+-- Who may call the service.
+CREATE TABLE credentials (
+    id             TEXT    NOT NULL PRIMARY KEY, -- public id, for logs and revocation
+    scope          TEXT    NOT NULL CHECK (scope IN ('edge', 'app', 'admin')),
+    name           TEXT    NOT NULL,          -- what the operator calls it
+    digest         BLOB    NOT NULL UNIQUE CHECK (length(digest) = 32), -- SHA-256 of the credential
+    created_at     INTEGER NOT NULL,          -- second in which it was made
+    revoked_at     INTEGER                    -- second from which it is refused
+) STRICT;
+
+-- Which session a repeated creation already made.
+CREATE TABLE idempotency (
+    id             BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 32), -- SHA-256 of credential id and key
+    request_digest BLOB    NOT NULL CHECK (length(request_digest) = 32), -- SHA-256 of the body
+    sid            BLOB    NOT NULL,          -- the session it made
+    expires_at     INTEGER NOT NULL           -- second from which the key may be used anew
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_by_end ON idempotency (expires_at);

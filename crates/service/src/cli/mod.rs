@@ -1,0 +1,215 @@
+//! The `hallpass` command line.
+//!
+//! One file per command. Reports go to standard output, for people or with `--json` for programs;
+//! everything else goes to standard error. Exit codes: 0 done, 1 no, 2 wrong usage, 3 the database
+//! cannot be reached.
+
+mod config;
+mod credentials;
+mod keys;
+mod migrate;
+mod report;
+mod serve;
+mod sessions;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use self::report::Format;
+use crate::clock::SystemClock;
+use crate::config::{GivenSettings, Settings, SettingsError};
+use crate::failure::{Failure, Fault, Outage};
+use crate::store::StoreError;
+use crate::store::sqlite::SqliteStore;
+
+/// Connections that a command needs for reading.
+const COMMAND_CONNECTIONS: u32 = 1;
+
+/// The Hallpass session service and its operation.
+#[derive(Parser)]
+#[command(
+    name = "hallpass",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 no, 2 wrong usage, 3 the database cannot be reached."
+)]
+struct Arguments {
+    #[command(flatten)]
+    everywhere: Everywhere,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(clap::Args)]
+struct Everywhere {
+    /// Settings file (TOML); flags and environment go before it
+    #[arg(long, global = true, env = "HALLPASS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The session table [default: sqlite://hallpass.db]
+    #[arg(long, global = true, env = "HALLPASS_DATABASE_URL", value_name = "URL")]
+    database_url: Option<String>,
+    /// Write reports as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the session service
+    ///
+    /// Creates the database and its keys on first use. Prints `ready URL` on standard output once
+    /// it accepts connections; ends on SIGTERM or Ctrl-C after answering what is in flight.
+    Serve(Box<GivenSettings>),
+    /// Show or check the settings as `serve` would see them
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Bring the database to this version's schema
+    Migrate(migrate::MigrateArguments),
+    /// Credentials of those who call the service
+    #[command(subcommand)]
+    Credentials(credentials::CredentialsCommand),
+    /// Signing and renewal keys
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Look at sessions and end them
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
+}
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+enum CommandError {
+    /// Asked and answered: no. Exit code 1.
+    No(String),
+    /// The command or the settings make no sense. Exit code 2.
+    Usage(String),
+    /// The database cannot be reached. Exit code 3.
+    Unreachable(String),
+}
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return explain(&CommandError::No(error.to_string())),
+    };
+    match runtime.block_on(dispatch(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => explain(&error),
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
+    let Arguments {
+        everywhere,
+        command,
+    } = arguments;
+    match command {
+        Command::Serve(given) => serve::run(everywhere.settings(*given)?).await,
+        Command::Config(command) => config::run(&everywhere, command),
+        Command::Migrate(arguments) => migrate::run(&everywhere, &arguments).await,
+        Command::Credentials(command) => credentials::run(&everywhere, command).await,
+        Command::Keys(command) => keys::run(&everywhere, command).await,
+        Command::Sessions(command) => sessions::run(&everywhere, command).await,
+    }
+}
+
+impl Everywhere {
+    /// Flags and environment over the file, whole and in range.
+    fn settings(&self, given: GivenSettings) -> Result<Settings, CommandError> {
+        Ok(Settings::resolve(self.given(given)?)?)
+    }
+
+    fn given(&self, given: GivenSettings) -> Result<GivenSettings, CommandError> {
+        let file = match &self.config {
+            Some(path) => GivenSettings::read(path)?,
+            None => GivenSettings::default(),
+        };
+        let database_url = self.database_url.clone();
+        Ok(GivenSettings {
+            database_url,
+            ..given
+        }
+        .or(file))
+    }
+
+    fn database_url(&self) -> Result<String, CommandError> {
+        let given = self.given(GivenSettings::default())?;
+        Ok(given
+            .database_url
+            .unwrap_or_else(|| "sqlite://hallpass.db".to_owned()))
+    }
+
+    /// Opens the table for a command.
+    async fn open(&self) -> Result<SqliteStore, CommandError> {
+        let url = self.database_url()?;
+        Ok(SqliteStore::open(&url, COMMAND_CONNECTIONS, Arc::new(SystemClock::default())).await?)
+    }
+
+    fn format(&self) -> Format {
+        if self.json {
+            Format::Json
+        } else {
+            Format::Human
+        }
+    }
+}
+
+fn explain(error: &CommandError) -> ExitCode {
+    let (code, text) = match error {
+        CommandError::No(text) => (1, text),
+        CommandError::Usage(text) => (2, text),
+        CommandError::Unreachable(text) => (3, text),
+    };
+    eprintln!("hallpass: {text}");
+    ExitCode::from(code)
+}
+
+impl From<SettingsError> for CommandError {
+    fn from(error: SettingsError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Self::Unreachable(error.to_string()),
+            StoreError::Schema(_) | StoreError::Damaged(_) => Self::No(error.to_string()),
+        }
+    }
+}
+
+impl From<Failure> for CommandError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Outage(Outage::Database(error)) => error.into(),
+            Failure::Fault(Fault::Keys(text)) => Self::No(text),
+            Failure::Fault(Fault::Randomness(error)) => Self::No(error.to_string()),
+            other => Self::No(format!("{other:?}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

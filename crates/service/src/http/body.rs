@@ -1,0 +1,74 @@
+//! Reads what a caller sent: bounded, strict JSON of a known form, and strict queries.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::http::header;
+use axum::http::request::Parts;
+use hmac_sha256::Hash;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use crate::failure::{Failure, Refusal};
+use crate::service::Service;
+use std::sync::Arc;
+
+/// A JSON body, and the SHA-256 of its bytes.
+pub(super) struct Json<T> {
+    pub(super) value: T,
+    pub(super) digest: [u8; 32],
+}
+
+/// A query string with known parameters only.
+pub(super) struct Parameters<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<Service>> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, service: &Arc<Service>) -> Result<Self, Failure> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        if !content_type.is_some_and(|value| is_json(value.as_bytes())) {
+            return Err(malformed("Content-Type must be application/json"));
+        }
+        let bytes = read(request.into_body(), service.settings.request_body_max_bytes).await?;
+        let document = hallpass_session::json::parse(&bytes)
+            .ok_or(malformed("the body is not JSON, or names a member twice"))?;
+        let value = serde_json::from_value(document).map_err(|_| {
+            malformed("a member of the body is unknown, missing or of the wrong type")
+        })?;
+        Ok(Self {
+            value,
+            digest: Hash::hash(&bytes),
+        })
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let parsed = Query::from_request_parts(parts, state).await;
+        parsed.map(|Query(value)| Self(value)).map_err(|_| {
+            malformed("a parameter of the query is unknown, missing, repeated or of the wrong type")
+        })
+    }
+}
+
+async fn read(body: Body, max_bytes: usize) -> Result<Vec<u8>, Failure> {
+    match Limited::new(body, max_bytes).collect().await {
+        Ok(collected) => Ok(collected.to_bytes().into()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::RequestTooLarge.into()),
+        Err(_) => Err(malformed("the body broke off")),
+    }
+}
+
+/// `application/json`, with or without parameters.
+fn is_json(value: &[u8]) -> bool {
+    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
+    essence
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"application/json")
+}
+
+fn malformed(what: &'static str) -> Failure {
+    Refusal::RequestMalformed(what).into()
+}

@@ -1,0 +1,92 @@
+//! What every request gets: an id, a time limit, one line in the log, and `no-store`.
+//!
+//! The line has the route's pattern, never its path or query, and no header: so no token, cookie or
+//! credential can be in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hallpass_session::base64url;
+
+use super::problem::Code;
+use crate::clock::random_bytes;
+use crate::failure::{Failure, Outage};
+use crate::list::WAIT_MAX;
+use crate::service::Service;
+
+/// Where edges poll: the one route that may take its time.
+pub(super) const LIST_ROUTE: &str = "/v1/edge/revocations";
+
+const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+tokio::task_local! {
+    /// Id of the request that this task answers.
+    pub(super) static REQUEST_ID: String;
+}
+
+/// When the request's head had been read, by the monotonic clock.
+#[derive(Clone, Copy)]
+pub(super) struct ReceivedMs(pub(super) u64);
+
+/// Wraps a request from its first to its last line of ours.
+pub(super) async fn observe(
+    State(service): State<Arc<Service>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let started_ms = service.clock.monotonic_ms();
+    request.extensions_mut().insert(ReceivedMs(started_ms));
+    let id = random_bytes::<16>()
+        .map(|bytes| base64url::encode(&bytes))
+        .unwrap_or_default();
+    let method = request.method().clone();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
+    let limit = time_limit(&service, route.as_deref());
+    let answer = tokio::time::timeout(limit, next.run(request));
+    let mut response = REQUEST_ID
+        .scope(id.clone(), async {
+            answer
+                .await
+                .unwrap_or_else(|_| Failure::from(Outage::TimedOut).into_response())
+        })
+        .await;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID_HEADER, value);
+    }
+    let ms = service.clock.monotonic_ms().saturating_sub(started_ms);
+    let code = response
+        .extensions()
+        .get::<Code>()
+        .map_or("", |code| code.0);
+    let status = response.status().as_u16();
+    let route = route.as_deref().unwrap_or("-");
+    tracing::info!(%method, route, status, code, ms, request_id = id, "request");
+    response
+}
+
+/// Nothing of ours may be kept by a cache, save what says otherwise itself.
+pub(super) async fn forbid_storing(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(no_store);
+    response
+}
+
+fn time_limit(service: &Service, route: Option<&str>) -> Duration {
+    let limit = service.settings.request_timeout;
+    if route == Some(LIST_ROUTE) {
+        limit + Duration::from_secs(WAIT_MAX.get())
+    } else {
+        limit
+    }
+}

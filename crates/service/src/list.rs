@@ -1,0 +1,246 @@
+//! The revocation list as edges get it.
+//!
+//! A copy of the log is kept in memory and brought up to the table by one read per poll, shared by
+//! polls that arrive while it runs. Only a read that began after a poll was received proves
+//! anything about it; how much earlier or later it began is told in `Hallpass-List`.
+//!
+//! Source: docs/protocol.md §3.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hallpass_session::base64url;
+use hallpass_session::revocation::{ListHeader, encode_bitmap};
+use hallpass_session::time::{Seconds, UnixSeconds};
+use hallpass_session::wire::{ListBucket, ListClaims, Position};
+use roaring::RoaringBitmap;
+use tokio::sync::Mutex;
+
+use crate::clock::random_bytes;
+use crate::failure::Failure;
+use crate::service::Service;
+use crate::store::{LogEntry, LogRead};
+
+/// Longest time a poll may wait.
+pub const WAIT_MAX: Seconds = Seconds::new(5);
+/// How long a signed list may be taken in.
+const LIST_LIFETIME: Seconds = Seconds::new(300);
+/// Size at which an operator should know; edges refuse 16 MiB.
+const LIST_WARN_BYTES: usize = 4 << 20;
+
+/// An edge asks for the list.
+#[derive(Clone, Debug)]
+pub struct ListPoll {
+    /// What it holds; nothing on its first call.
+    pub holds: Option<Position>,
+    /// How long to wait for something new.
+    pub wait: Seconds,
+    /// When the request was received, by the monotonic clock.
+    pub received_ms: u64,
+}
+
+/// What it gets.
+#[derive(Clone, Debug)]
+pub struct ListAnswer {
+    /// The answer's `Hallpass-List`.
+    pub header: ListHeader,
+    /// The signed list; `None` when nothing is new.
+    pub body: Option<String>,
+}
+
+/// The log as last read.
+#[derive(Default)]
+pub struct ListMemory(Mutex<Option<Known>>);
+
+struct Known {
+    epoch: String,
+    began: UnixSeconds,
+    seq: u64,
+    revoked_before: UnixSeconds,
+    kids: Vec<String>,
+    entries: Vec<LogEntry>,
+    /// Entries up to here may have been dropped as outlived.
+    dropped_to: u64,
+    /// When the read that proved all this began.
+    read_ms: u64,
+}
+
+impl Service {
+    /// Answers a poll, after waiting for something new if it asks to.
+    ///
+    /// # Errors
+    ///
+    /// When the table cannot be read or the list not be signed.
+    pub async fn poll_list(&self, poll: &ListPoll) -> Result<ListAnswer, Failure> {
+        let mut revoked = self.revocations();
+        let mut stopping = self.stopping();
+        let answer = self.answer_poll(poll, poll.received_ms).await?;
+        let wait = poll.wait.min(WAIT_MAX);
+        if answer.body.is_some() || wait == Seconds::new(0) {
+            return Ok(answer);
+        }
+        tokio::select! {
+            _ = revoked.changed() => {}
+            _ = stopping.wait_for(|stop| *stop) => {}
+            () = tokio::time::sleep(Duration::from_secs(wait.get())) => {}
+        }
+        self.answer_poll(poll, self.clock.monotonic_ms()).await
+    }
+
+    /// Answers from a read that began at `not_before_ms` or later.
+    async fn answer_poll(
+        &self,
+        poll: &ListPoll,
+        not_before_ms: u64,
+    ) -> Result<ListAnswer, Failure> {
+        let mut memory = self.list.0.lock().await;
+        let fresh = memory.take_if(|known| known.read_ms >= not_before_ms);
+        let mut known = match fresh {
+            Some(known) => known,
+            None => self.read_on(memory.take()).await?,
+        };
+        if poll
+            .holds
+            .as_ref()
+            .is_some_and(|held| known.is_behind(held))
+        {
+            tracing::error!(
+                epoch = known.epoch,
+                "the table lost history: an edge knows more"
+            );
+            let fresh = base64url::encode(&random_bytes::<16>()?);
+            self.store.begin_epoch(&known.epoch, &fresh).await?;
+            known = self.read_on(None).await?;
+        }
+        let known = memory.insert(known);
+        self.write_answer(known, poll)
+    }
+
+    /// Reads what was logged since `known`, or everything.
+    async fn read_on(&self, known: Option<Known>) -> Result<Known, Failure> {
+        let listed_since = self.clock.now().minus(self.settings.list_retain);
+        let read_ms = self.clock.monotonic_ms();
+        if let Some(mut known) = known {
+            let read = self.store.read_log(known.seq, listed_since).await?;
+            if read.epoch == known.epoch && read.seq >= known.seq {
+                known.take_in(read, read_ms);
+                known.drop_outlived(listed_since);
+                return Ok(known);
+            }
+        }
+        Ok(Known::new(
+            self.store.read_log(0, listed_since).await?,
+            read_ms,
+        ))
+    }
+
+    fn write_answer(&self, known: &Known, poll: &ListPoll) -> Result<ListAnswer, Failure> {
+        let position = Position {
+            epoch: known.epoch.clone(),
+            to: known.seq,
+        };
+        let body = match &poll.holds {
+            Some(held) if *held == position => None,
+            held => Some(self.sign_list(known, known.first_wanted(held.as_ref()))?),
+        };
+        let confirmed_ms = difference_ms(known.read_ms, poll.received_ms);
+        Ok(ListAnswer {
+            header: ListHeader {
+                position,
+                confirmed_ms,
+            },
+            body,
+        })
+    }
+
+    fn sign_list(&self, known: &Known, from: u64) -> Result<String, Failure> {
+        let now = self.clock.now();
+        let claims = ListClaims {
+            iss: self.settings.issuer.clone(),
+            iat: now.get(),
+            exp: now.plus(LIST_LIFETIME).get(),
+            epoch: known.epoch.clone(),
+            began: known.began.get(),
+            from,
+            to: known.seq,
+            revoked_before: known.revoked_before.get(),
+            kids: known.kids.clone(),
+            sessions: known.buckets_after(from),
+        };
+        let list = self.keys().list_signer(now)?.sign_list(&claims)?;
+        if list.len() > LIST_WARN_BYTES {
+            tracing::warn!(
+                bytes = list.len(),
+                "the revocation list is large; edges refuse 16 MiB"
+            );
+        }
+        Ok(list)
+    }
+}
+
+impl Known {
+    fn new(read: LogRead, read_ms: u64) -> Self {
+        Self {
+            epoch: read.epoch,
+            began: read.began,
+            seq: read.seq,
+            revoked_before: read.revoked_before,
+            kids: read.kids,
+            entries: read.entries,
+            dropped_to: 0,
+            read_ms,
+        }
+    }
+
+    fn take_in(&mut self, read: LogRead, read_ms: u64) {
+        self.seq = read.seq;
+        self.revoked_before = read.revoked_before;
+        self.kids = read.kids;
+        self.entries.extend(read.entries);
+        self.read_ms = read_ms;
+    }
+
+    fn drop_outlived(&mut self, listed_since: UnixSeconds) {
+        let outlived = |entry: &LogEntry| entry.list_exp <= listed_since;
+        let dropped = self
+            .entries
+            .iter()
+            .filter(|entry| outlived(entry))
+            .map(|entry| entry.seq);
+        if let Some(last) = dropped.max() {
+            self.dropped_to = self.dropped_to.max(last);
+            self.entries.retain(|entry| !outlived(entry));
+        }
+    }
+
+    /// Whether the table lost what an edge of this epoch has seen.
+    fn is_behind(&self, held: &Position) -> bool {
+        held.epoch == self.epoch && held.to > self.seq
+    }
+
+    /// The number after which an edge needs entries; 0 for the whole list.
+    fn first_wanted(&self, held: Option<&Position>) -> u64 {
+        match held {
+            Some(held) if held.epoch == self.epoch && held.to >= self.dropped_to => held.to,
+            _ => 0,
+        }
+    }
+
+    fn buckets_after(&self, from: u64) -> Vec<ListBucket> {
+        let mut buckets: BTreeMap<UnixSeconds, RoaringBitmap> = BTreeMap::new();
+        for entry in self.entries.iter().filter(|entry| entry.seq > from) {
+            buckets.entry(entry.list_exp).or_default().insert(entry.idx);
+        }
+        let write = |(exp, bitmap): (UnixSeconds, RoaringBitmap)| ListBucket {
+            exp: exp.get(),
+            idx: encode_bitmap(&bitmap),
+        };
+        buckets.into_iter().map(write).collect()
+    }
+}
+
+/// `later - earlier`, negative when it is not later.
+fn difference_ms(later: u64, earlier: u64) -> i64 {
+    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    signed(later).saturating_sub(signed(earlier))
+}

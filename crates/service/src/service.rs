@@ -1,0 +1,120 @@
+//! The service's state, and how it comes up.
+//!
+//! Everything a request needs hangs here; what requests do with it is one file per idea:
+//! [`crate::creation`], [`crate::renew`], [`crate::list`], [`crate::me`], [`crate::revoke`].
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::edges::Edges;
+use crate::failure::Failure;
+use crate::keys::{Keys, MasterKey, first_keys};
+use crate::list::ListMemory;
+use crate::store::{Revocation, Store};
+
+/// A running session service.
+pub struct Service {
+    /// Its settings.
+    pub settings: Settings,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) list: ListMemory,
+    pub(crate) edges: Edges,
+    master: Option<MasterKey>,
+    keys: RwLock<Arc<Keys>>,
+    newest: watch::Sender<u64>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Service {
+    /// Makes first keys where the table has none, opens and proves them all.
+    ///
+    /// # Errors
+    ///
+    /// When the table cannot be used, or its keys are not for this master key and issuer.
+    pub async fn start(
+        settings: Settings,
+        master: Option<MasterKey>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Failure> {
+        let first = first_keys(master.as_ref(), &settings.issuer, clock.now())?;
+        store.add_first_keys(first).await?;
+        store.note_token_lifetime(settings.token_lifetime).await?;
+        let keys = Keys::open(&store.keys().await?, master.as_ref(), &settings.issuer)?;
+        Ok(Self {
+            edges: Edges::new(clock.unix_ms()),
+            list: ListMemory::default(),
+            keys: RwLock::new(Arc::new(keys)),
+            newest: watch::Sender::new(0),
+            stopping: watch::Sender::new(false),
+            settings,
+            store,
+            clock,
+            master,
+        })
+    }
+
+    /// The keys as last read.
+    pub(crate) fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the keys anew: another process may have changed them.
+    pub(crate) async fn reload_keys(&self) -> Result<Arc<Keys>, Failure> {
+        let rows = self.store.keys().await?;
+        let keys = Arc::new(Keys::open(
+            &rows,
+            self.master.as_ref(),
+            &self.settings.issuer,
+        )?);
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&keys);
+        Ok(keys)
+    }
+
+    /// Tells waiting polls and the in-force record of a commit. Returns when it was, in ms.
+    pub(crate) fn announce(&self, revocation: &Revocation) -> u64 {
+        let now_ms = self.clock.unix_ms();
+        self.edges.note_commit(revocation.seq, now_ms);
+        self.newest.send_replace(revocation.seq);
+        now_ms
+    }
+
+    /// Changes when something was revoked here.
+    pub(crate) fn revocations(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// Becomes true when the service is about to stop.
+    #[must_use]
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// Says that the service is about to stop: it is no longer ready, and waiting polls are
+    /// answered.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Whether requests will be served.
+    pub(crate) async fn is_ready(&self) -> bool {
+        !*self.stopping.borrow() && self.store.check_writable().await.is_ok()
+    }
+
+    /// Finishes what was accepted and lets go of the database.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,352 @@
+//! The session table as the service sees it: one port, whatever database is behind.
+//!
+//! Each method is one transaction. An implementation owes its callers:
+//! - what a method returned `Ok` for is on disk;
+//! - revocation numbers are commit order: they are taken from the one head row inside the revoking
+//!   transaction, which holds that row until it commits;
+//! - a renewal reads its session under a lock that a revocation of the session takes first, so no
+//!   token is issued after its revocation has committed;
+//! - issuing seconds are read while the watermark is held, and lie at or after it.
+//!
+//! Rules are not here: what an answer means is judged by `hallpass_session::renewal` and
+//! [`crate::record`]. Randomness comes in with the arguments.
+//!
+//! Source: docs/protocol.md §3, §4.
+
+pub mod sqlite;
+
+use async_trait::async_trait;
+use hallpass_session::renewal::Branch;
+use hallpass_session::time::{Seconds, UnixSeconds};
+use hallpass_session::wire::{Device, EndedBy};
+use serde_json::{Map, Value};
+
+use crate::record::{Origin, SessionRecord, Sid};
+
+/// The table did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Unreachable, locked, full or damaged: nothing is known to have been written.
+    #[error("the database cannot be used: {0}")]
+    Unavailable(String),
+    /// Its schema is not one this program knows.
+    #[error("the database has another schema: {0}")]
+    Schema(String),
+    /// A row holds what no version of this program writes.
+    #[error("the database holds an impossible value in {0}")]
+    Damaged(&'static str),
+}
+
+/// A session about to be written.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// 16 random bytes.
+    pub sid: Sid,
+    /// Branch of generation 0; random.
+    pub branch: [u8; 8],
+    /// SHA-256 of the user agent.
+    pub agent: [u8; 32],
+    /// Who signed in.
+    pub subject: String,
+    /// When the user proved who they are; the second of creation, if absent.
+    pub auth_time: Option<UnixSeconds>,
+    /// How long the session may last.
+    pub absolute: Seconds,
+    /// How long it may go unused.
+    pub idle: Seconds,
+    /// Whether cookies outlive the browser.
+    pub persistent: bool,
+    /// Where it was created.
+    pub origin: Origin,
+    /// User agent as kept.
+    pub user_agent: Option<String>,
+    /// The device in words.
+    pub device: Device,
+    /// How the user signed in.
+    pub amr: Vec<String>,
+    /// The app's own claims.
+    pub ext: Option<Map<String, Value>>,
+    /// Most live sessions of the subject; the oldest are ended for this one.
+    pub subject_limit: Option<u32>,
+    /// What makes a repetition of this creation known as one.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Identifies a creation that may be asked for twice.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    /// SHA-256 of credential id and key.
+    pub id: [u8; 32],
+    /// SHA-256 of the request body.
+    pub request_digest: [u8; 32],
+    /// How long a repetition is recognised.
+    pub keep: Seconds,
+}
+
+/// What became of a creation.
+#[derive(Clone, Debug)]
+pub enum Creation {
+    /// Written.
+    Made(Issued),
+    /// The same request made this session before.
+    Repeated(Issued),
+    /// The idempotency key belongs to a different request.
+    KeyReused,
+}
+
+/// A session for which a token may be issued.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The session as it now is.
+    pub record: SessionRecord,
+    /// Second to write as `iat`: read under lock, at or after the watermark.
+    pub issued_at: UnixSeconds,
+}
+
+/// A genuine renewal token presented.
+#[derive(Clone, Debug)]
+pub struct RenewalAttempt {
+    /// Its session.
+    pub sid: Sid,
+    /// Which token of the session.
+    pub presented: Branch,
+    /// SHA-256 of the user agent that presents it.
+    pub agent: [u8; 32],
+    /// For how long a sibling or parent is tolerated.
+    pub grace: Seconds,
+    /// Where it is presented from.
+    pub origin: Origin,
+}
+
+/// What became of a renewal.
+#[derive(Clone, Debug)]
+pub enum Renewal {
+    /// Answer with a child of the confirmed token.
+    Answer {
+        /// The session, its confirmed token included.
+        issued: Box<Issued>,
+        /// Whether this was written as the new confirmed token.
+        confirmed: bool,
+    },
+    /// No such session.
+    Unknown,
+    /// It was ended.
+    Revoked,
+    /// It is past its end or was not used for too long.
+    Expired,
+    /// Two parties hold branches of it: it has now been ended.
+    Replayed(Revocation),
+    /// The table knows less than the token.
+    RolledBack,
+}
+
+/// Which sessions to revoke.
+#[derive(Clone, Debug)]
+pub enum Selection {
+    /// One.
+    Session(Sid),
+    /// Every live one of a subject, but one perhaps.
+    Subject {
+        /// Whose.
+        subject: String,
+        /// Stays.
+        except: Option<Sid>,
+    },
+}
+
+/// Who ends sessions, and why.
+#[derive(Clone, Copy, Debug)]
+pub struct Cause {
+    /// Who.
+    pub by: EndedBy,
+    /// A word for why.
+    pub reason: &'static str,
+}
+
+/// A committed revocation.
+#[derive(Clone, Debug)]
+pub struct Revocation {
+    /// How many live sessions it ended.
+    pub revoked: u64,
+    /// The log's epoch.
+    pub epoch: String,
+    /// Number of the entry; of the newest one, if nothing was live.
+    pub seq: u64,
+}
+
+/// The revocation log from some point on, read in one snapshot.
+#[derive(Clone, Debug)]
+pub struct LogRead {
+    /// The log's epoch.
+    pub epoch: String,
+    /// First second of the epoch.
+    pub began: UnixSeconds,
+    /// Number of the newest entry.
+    pub seq: u64,
+    /// The watermark.
+    pub revoked_before: UnixSeconds,
+    /// Session keys trusted now.
+    pub kids: Vec<String>,
+    /// Entries after the number asked for.
+    pub entries: Vec<LogEntry>,
+}
+
+/// One revoked session in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its number.
+    pub seq: u64,
+    /// The session's place in the bitmaps.
+    pub idx: u32,
+    /// Minute until which the list must hold it.
+    pub list_exp: UnixSeconds,
+}
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyKind {
+    /// Signs session tokens.
+    Session,
+    /// Signs revocation lists.
+    List,
+    /// Makes the MAC of renewal tokens.
+    Renewal,
+}
+
+impl KeyKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Session, Self::List, Self::Renewal];
+
+    /// The kind in one word, as stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::List => "list",
+            Self::Renewal => "renewal",
+        }
+    }
+
+    /// Reads what [`KeyKind::name`] wrote.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A key as stored.
+#[derive(Clone)]
+pub struct KeyRow {
+    /// What it is for.
+    pub kind: KeyKind,
+    /// Its public id.
+    pub kid: String,
+    /// Its algorithm.
+    pub alg: String,
+    /// Public half as JSON; none for renewal keys.
+    pub public_jwk: Option<String>,
+    /// Secret half, perhaps sealed.
+    pub secret: Vec<u8>,
+    /// Whether `secret` is sealed under the master key.
+    pub sealed: bool,
+    /// Proves that the right secret was opened.
+    pub check_value: [u8; 32],
+    /// When it was made.
+    pub created_at: UnixSeconds,
+    /// From when on it may sign.
+    pub signs_from: UnixSeconds,
+    /// Since when it signs no longer.
+    pub retired_at: Option<UnixSeconds>,
+    /// Since when it is trusted no longer.
+    pub removed_at: Option<UnixSeconds>,
+}
+
+impl std::fmt::Debug for KeyRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyRow({} {})", self.kind.name(), self.kid)
+    }
+}
+
+/// A caller's credential as stored.
+#[derive(Clone, Debug)]
+pub struct CredentialRow {
+    /// Public id.
+    pub id: String,
+    /// `edge`, `app` or `admin`.
+    pub scope: String,
+    /// What the operator calls it.
+    pub name: String,
+    /// SHA-256 of the credential.
+    pub digest: [u8; 32],
+    /// When it was made.
+    pub created_at: UnixSeconds,
+    /// Since when it is refused.
+    pub revoked_at: Option<UnixSeconds>,
+}
+
+/// The session table.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Writes a session, or finds the one an earlier request with the same key made.
+    async fn create(&self, new: NewSession) -> Result<Creation, StoreError>;
+
+    /// Judges a genuine renewal token against its session and confirms or ends as that demands.
+    async fn renew(&self, attempt: RenewalAttempt) -> Result<Renewal, StoreError>;
+
+    /// Ends every live session of the selection under one number.
+    async fn revoke(&self, selection: Selection, cause: Cause) -> Result<Revocation, StoreError>;
+
+    /// Ends every session there is, by the watermark. Counts those that were live.
+    async fn revoke_everything(&self) -> Result<Revocation, StoreError>;
+
+    /// One session, live or ended, and the watermark.
+    async fn find(&self, sid: Sid) -> Result<Option<SessionRecord>, StoreError>;
+
+    /// The newest sessions of a subject, live or ended, at most `limit`.
+    async fn sessions_of(
+        &self,
+        subject: &str,
+        limit: u32,
+    ) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// The newest sessions of all, at most `limit`.
+    async fn newest_sessions(&self, limit: u32) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// The log after number `after`, without what left the list before `listed_since`.
+    async fn read_log(&self, after: u64, listed_since: UnixSeconds) -> Result<LogRead, StoreError>;
+
+    /// The second in which entry `seq` was written; `None` if it names no session.
+    async fn revoked_at(&self, seq: u64) -> Result<Option<UnixSeconds>, StoreError>;
+
+    /// Begins the epoch `fresh` if `replaced` is still the current one.
+    async fn begin_epoch(&self, replaced: &str, fresh: &str) -> Result<(), StoreError>;
+
+    /// Notes that tokens of this lifetime are issued from now on.
+    async fn note_token_lifetime(&self, lifetime: Seconds) -> Result<(), StoreError>;
+
+    /// Every key, removed ones included.
+    async fn keys(&self) -> Result<Vec<KeyRow>, StoreError>;
+
+    /// Adds each key whose kind has none yet.
+    async fn add_first_keys(&self, keys: Vec<KeyRow>) -> Result<(), StoreError>;
+
+    /// Every credential, revoked ones included.
+    async fn credentials(&self) -> Result<Vec<CredentialRow>, StoreError>;
+
+    /// The unrevoked credential with this digest.
+    async fn find_credential(&self, digest: &[u8; 32])
+    -> Result<Option<CredentialRow>, StoreError>;
+
+    /// Adds a credential.
+    async fn add_credential(&self, credential: CredentialRow) -> Result<(), StoreError>;
+
+    /// Revokes a credential by id; `false` if there is no such live one.
+    async fn revoke_credential(&self, id: &str) -> Result<bool, StoreError>;
+
+    /// Proves that the table can be written now, without writing.
+    async fn check_writable(&self) -> Result<(), StoreError>;
+
+    /// Waits for what was accepted, then lets go of the database.
+    async fn close(&self);
+}

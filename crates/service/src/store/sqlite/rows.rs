@@ -1,0 +1,200 @@
+//! Rows of the table as Rust values, and back.
+//!
+//! SQLite's integers are signed; ours are not. A value that no version of this program writes is
+//! `StoreError::Damaged`, never a guess.
+
+use hallpass_session::renewal::{Branch, Confirmed};
+use hallpass_session::time::{Seconds, UnixSeconds};
+use hallpass_session::wire::{Device, Ended, EndedBy, Place};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::unavailable;
+use crate::record::{Origin, SessionRecord};
+use crate::store::{CredentialRow, KeyKind, KeyRow, LogEntry, StoreError};
+
+/// Reads of whole sessions begin with this; conditions and order follow.
+pub(super) const SELECT_SESSIONS: &str = "SELECT s.sid, s.idx, s.subject, s.created_at, s.auth_time, \
+     s.ends_at, s.idle_secs, s.persistent, s.device_label, s.device_kind, s.device_browser, \
+     s.device_os, s.amr, s.ext, n.generation, n.branch, n.confirmed_at, n.agent, n.ip, n.country, \
+     n.region, n.city, n.asn, r.revoked_at, r.ended_by, r.reason, w.revoked_before \
+     FROM sessions s JOIN renewals n ON n.sid = s.sid JOIN watermark w \
+     LEFT JOIN revocations r ON r.sid = s.sid ";
+
+/// A number as SQLite keeps it.
+pub(super) fn stored(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A time as SQLite keeps it.
+pub(super) fn stored_time(time: UnixSeconds) -> i64 {
+    stored(time.get())
+}
+
+pub(super) fn read_session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
+    Ok(SessionRecord {
+        sid: fixed(row, "sid")?,
+        idx: small(row, "idx")?,
+        subject: text(row, "subject")?,
+        created_at: time(row, "created_at")?,
+        auth_time: time(row, "auth_time")?,
+        ends_at: time(row, "ends_at")?,
+        idle: Seconds::new(number(row, "idle_secs")?),
+        persistent: number(row, "persistent")? == 1,
+        device: read_device(row)?,
+        amr: json(&text(row, "amr")?, "amr")?,
+        ext: maybe_text(row, "ext")?
+            .map(|ext| json(&ext, "ext"))
+            .transpose()?,
+        confirmed: read_confirmed(row)?,
+        origin: read_origin(row)?,
+        revocation: read_ended(row)?,
+        revoked_before: time(row, "revoked_before")?,
+    })
+}
+
+pub(super) fn read_key(row: &SqliteRow) -> Result<KeyRow, StoreError> {
+    Ok(KeyRow {
+        kind: KeyKind::parse(&text(row, "kind")?).ok_or(StoreError::Damaged("kind"))?,
+        kid: text(row, "kid")?,
+        alg: text(row, "alg")?,
+        public_jwk: maybe_text(row, "public_jwk")?,
+        secret: row.try_get("secret").map_err(unavailable)?,
+        sealed: number(row, "sealed")? == 1,
+        check_value: fixed(row, "check_value")?,
+        created_at: time(row, "created_at")?,
+        signs_from: time(row, "signs_from")?,
+        retired_at: maybe_time(row, "retired_at")?,
+        removed_at: maybe_time(row, "removed_at")?,
+    })
+}
+
+pub(super) fn read_credential(row: &SqliteRow) -> Result<CredentialRow, StoreError> {
+    Ok(CredentialRow {
+        id: text(row, "id")?,
+        scope: text(row, "scope")?,
+        name: text(row, "name")?,
+        digest: fixed(row, "digest")?,
+        created_at: time(row, "created_at")?,
+        revoked_at: maybe_time(row, "revoked_at")?,
+    })
+}
+
+pub(super) fn read_entry(row: &SqliteRow) -> Result<LogEntry, StoreError> {
+    Ok(LogEntry {
+        seq: number(row, "seq")?,
+        idx: small(row, "idx")?,
+        list_exp: time(row, "list_exp")?,
+    })
+}
+
+/// The word for `by` in the table.
+pub(super) const fn ended_by_name(by: EndedBy) -> &'static str {
+    match by {
+        EndedBy::User => "user",
+        EndedBy::Admin => "admin",
+        EndedBy::App => "app",
+        EndedBy::System => "system",
+    }
+}
+
+pub(super) fn time(row: &SqliteRow, column: &'static str) -> Result<UnixSeconds, StoreError> {
+    number(row, column).map(UnixSeconds::new)
+}
+
+pub(super) fn number(row: &SqliteRow, column: &'static str) -> Result<u64, StoreError> {
+    let value: i64 = row.try_get(column).map_err(unavailable)?;
+    u64::try_from(value).map_err(|_| StoreError::Damaged(column))
+}
+
+pub(super) fn small(row: &SqliteRow, column: &'static str) -> Result<u32, StoreError> {
+    u32::try_from(number(row, column)?).map_err(|_| StoreError::Damaged(column))
+}
+
+pub(super) fn text(row: &SqliteRow, column: &'static str) -> Result<String, StoreError> {
+    row.try_get(column).map_err(unavailable)
+}
+
+pub(super) fn fixed<const N: usize>(
+    row: &SqliteRow,
+    column: &'static str,
+) -> Result<[u8; N], StoreError> {
+    let bytes: Vec<u8> = row.try_get(column).map_err(unavailable)?;
+    bytes.try_into().map_err(|_| StoreError::Damaged(column))
+}
+
+fn maybe_text(row: &SqliteRow, column: &'static str) -> Result<Option<String>, StoreError> {
+    row.try_get(column).map_err(unavailable)
+}
+
+fn maybe_number(row: &SqliteRow, column: &'static str) -> Result<Option<u64>, StoreError> {
+    let value: Option<i64> = row.try_get(column).map_err(unavailable)?;
+    value
+        .map(u64::try_from)
+        .transpose()
+        .map_err(|_| StoreError::Damaged(column))
+}
+
+fn maybe_time(row: &SqliteRow, column: &'static str) -> Result<Option<UnixSeconds>, StoreError> {
+    Ok(maybe_number(row, column)?.map(UnixSeconds::new))
+}
+
+fn json<T: serde::de::DeserializeOwned>(text: &str, column: &'static str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Damaged(column))
+}
+
+fn read_device(row: &SqliteRow) -> Result<Device, StoreError> {
+    Ok(Device {
+        label: text(row, "device_label")?,
+        kind: text(row, "device_kind")?,
+        browser: maybe_text(row, "device_browser")?,
+        os: maybe_text(row, "device_os")?,
+    })
+}
+
+fn read_confirmed(row: &SqliteRow) -> Result<Confirmed, StoreError> {
+    let branch = Branch {
+        generation: small(row, "generation")?,
+        branch: fixed(row, "branch")?,
+    };
+    let confirmed_at = time(row, "confirmed_at")?;
+    Ok(Confirmed {
+        branch,
+        confirmed_at,
+        agent: fixed(row, "agent")?,
+    })
+}
+
+fn read_origin(row: &SqliteRow) -> Result<Origin, StoreError> {
+    let asn = maybe_number(row, "asn")?;
+    Ok(Origin {
+        ip: maybe_text(row, "ip")?,
+        place: Place {
+            country: maybe_text(row, "country")?,
+            region: maybe_text(row, "region")?,
+            city: maybe_text(row, "city")?,
+        },
+        asn: asn
+            .map(u32::try_from)
+            .transpose()
+            .map_err(|_| StoreError::Damaged("asn"))?,
+    })
+}
+
+fn read_ended(row: &SqliteRow) -> Result<Option<Ended>, StoreError> {
+    let Some(at) = maybe_number(row, "revoked_at")? else {
+        return Ok(None);
+    };
+    let by = match text(row, "ended_by")?.as_str() {
+        "user" => EndedBy::User,
+        "admin" => EndedBy::Admin,
+        "app" => EndedBy::App,
+        "system" => EndedBy::System,
+        _ => return Err(StoreError::Damaged("ended_by")),
+    };
+    Ok(Some(Ended {
+        at,
+        by,
+        reason: text(row, "reason")?,
+    }))
+}
