@@ -1,0 +1,56 @@
+// An app that writes down everything that reaches it, byte for byte as Node hands it over, and
+// answers what a test tells it to. A refusal is proven by this app having seen nothing.
+
+import { createServer } from "node:http";
+import { LocalServer } from "./local_server.mjs";
+
+/**
+ * @typedef {{method: string, url: string, rawHeaders: string[], headers: import("node:http").IncomingHttpHeaders,
+ *            body: Buffer}} Seen
+ * @typedef {(request: import("node:http").IncomingMessage, response: import("node:http").ServerResponse, seen: Seen) =>
+ *           void | Promise<void>} Handler
+ */
+
+export class StandInApp extends LocalServer {
+  /** @type {Seen[]} every request, oldest first */
+  seen = [];
+  /** Answers by path; any other path is answered 200. @type {Map<string, Handler>} */
+  answers = new Map();
+
+  constructor() {
+    const server = createServer((request, response) => this.#serve(request, response));
+    server.maxHeadersCount = 0;
+    super(server);
+  }
+
+  /** The last request. */
+  get last() {
+    return this.seen.at(-1);
+  }
+
+  /** @param {string} path @param {Handler} handler */
+  on(path, handler) {
+    this.answers.set(path, handler);
+  }
+
+  async #serve(request, response) {
+    const { method, url, rawHeaders, headers } = request;
+    const seen = { method, url, rawHeaders, headers, body: Buffer.alloc(0) };
+    this.seen.push(seen);
+    const handler = this.answers.get(url.split("?")[0]);
+    if (handler?.streams) return handler(request, response, seen);
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    seen.body = Buffer.concat(chunks);
+    if (handler) return handler(request, response, seen);
+    response.writeHead(200, { "content-type": "text/plain" });
+    response.end("the app");
+  }
+}
+
+/**
+ * A handler that reads the body itself.
+ *
+ * @param {Handler} handler
+ */
+export const streaming = (handler) => Object.assign(handler, { streams: true });

@@ -1,0 +1,131 @@
+// A session service written from docs/protocol.md §3 alone: keys, the signed revocation list,
+// renewal and the portal's calls. It has no table; tests tell it what is revoked and how to answer.
+
+import { createServer } from "node:http";
+import { LocalServer } from "./local_server.mjs";
+import { Issuer, encode, newRenewalToken, roaring } from "./mint.mjs";
+import { now } from "./wait.mjs";
+
+const EPOCH = "e2e-epoch";
+
+/**
+ * @typedef {{method: string, path: string, query: URLSearchParams, headers: import("node:http").IncomingHttpHeaders,
+ *            body: any}} Call
+ * @typedef {{status: number, headers?: Record<string, string>, body?: string | object}} Reply
+ */
+
+export class StandInService extends LocalServer {
+  issuer = new Issuer();
+  credential = "hpc_edge_e2e";
+  /** @type {Call[]} every call, oldest first */
+  calls = [];
+  /** @type {number[]} indexes of revoked sessions */
+  revoked = [];
+  revokedBefore = 0;
+  /** Key ids trusted now. */
+  kids = [this.issuer.sessionKey.kid];
+  /** Further session keys to publish. @type {import("./mint.mjs").Key[]} */
+  extraKeys = [];
+  /** What `renew` answers. @type {(call: Call) => Reply} */
+  onRenew = () => problem(401, "renewal_unknown");
+  #to = 1;
+
+  constructor() {
+    super(createServer((request, response) => this.#serve(request, response)));
+  }
+
+  /** Revokes a session by its index; the list has a new number. */
+  revoke(index) {
+    this.revoked.push(index);
+    this.#to += 1;
+  }
+
+  /** Changes who or what is trusted, under a new number. */
+  change(changes) {
+    Object.assign(this, changes);
+    this.#to += 1;
+  }
+
+  /** A renewal's answer with a fresh token of these claims. */
+  renewed(claims) {
+    return {
+      status: 200,
+      body: {
+        session_token: this.issuer.token(claims),
+        renewal_token: newRenewalToken(),
+        session_ends_at: now() + 3600,
+        persistent: true,
+      },
+    };
+  }
+
+  async #serve(request, response) {
+    const url = new URL(request.url, this.origin);
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const text = Buffer.concat(chunks).toString("utf8");
+    const call = {
+      method: request.method,
+      path: url.pathname,
+      query: url.searchParams,
+      headers: request.headers,
+      body: text ? JSON.parse(text) : undefined,
+    };
+    this.calls.push(call);
+    const { status, headers = {}, body } = this.#answer(call);
+    const kind = status < 400 ? "application/json" : "application/problem+json";
+    response.writeHead(status, { "content-type": kind, "cache-control": "no-store", ...headers });
+    response.end(typeof body === "object" ? JSON.stringify(body) : body);
+  }
+
+  /** @param {Call} call @returns {Reply} */
+  #answer(call) {
+    if (call.headers.authorization !== `Bearer ${this.credential}`) return problem(401, "credential_refused");
+    switch (`${call.method} ${call.path}`) {
+      case "GET /v1/edge/keys":
+        return { status: 200, body: this.#keys() };
+      case "GET /v1/edge/revocations":
+        return this.#revocations(call);
+      case "POST /v1/edge/renew":
+        return this.onRenew(call);
+      case "POST /v1/edge/me/revoke":
+        return {
+          status: 200,
+          body: { revoked: 1, list: { epoch: EPOCH, to: this.#to }, committed_at_ms: Date.now() },
+        };
+      case "GET /v1/edge/me/sessions":
+        return { status: 200, body: { sessions: [], ended: [] } };
+      default:
+        return problem(404, "not_found");
+    }
+  }
+
+  #keys() {
+    const session = [this.issuer.sessionKey, ...this.extraKeys].map((key) => key.jwk);
+    return { session: { keys: session }, list: { keys: [this.issuer.listKey.jwk] } };
+  }
+
+  #revocations({ query }) {
+    const position = { "hallpass-list": `epoch="${EPOCH}", to=${this.#to}, confirmed_ms=0` };
+    if (query.get("epoch") === EPOCH && Number(query.get("after")) === this.#to) {
+      return { status: 204, headers: position };
+    }
+    const minute = (Math.floor(now() / 60) + 120) * 60;
+    const sessions = this.revoked.length ? [{ exp: minute, idx: encode(roaring(this.revoked)) }] : [];
+    const body = this.issuer.list({
+      epoch: EPOCH,
+      began: now() - 3600,
+      from: 0,
+      to: this.#to,
+      revoked_before: this.revokedBefore,
+      kids: this.kids,
+      sessions,
+    });
+    return { status: 200, headers: { ...position, "content-type": "application/jose" }, body };
+  }
+}
+
+/** @returns {Reply} */
+export function problem(status, code) {
+  return { status, body: { type: "about:blank", title: code, status, code, request_id: "e2e" } };
+}
