@@ -99,7 +99,7 @@ fn footing(edge: &Edge, rule: &Rule, now_ms: i64) -> Option<Footing> {
     edge.keys_age(now_ms)?;
     if list_age <= rule.list_max_age && keys_are_young(edge, now_ms) {
         Some(Footing::Firm)
-    } else if rule.on_outage == OnOutage::Serve && edge.list.borrow().failed_ms != 0 {
+    } else if rule.on_outage == OnOutage::Serve && last_failure_ms(edge) != 0 {
         Some(Footing::Degraded)
     } else {
         None
@@ -113,8 +113,16 @@ fn keys_are_young(edge: &Edge, now_ms: i64) -> bool {
 
 /// Whether the last attempt failed so lately that another is not worth it.
 fn rests(edge: &Edge, now_ms: i64) -> bool {
-    let failed_ms = edge.list.borrow().failed_ms;
+    let failed_ms = last_failure_ms(edge);
     failed_ms != 0 && now_ms.saturating_sub(failed_ms) < REST_AFTER_FAILURE_MS
+}
+
+/// When an attempt failed that nothing has made good since; 0 for none.
+fn last_failure_ms(edge: &Edge) -> i64 {
+    edge.list
+        .borrow()
+        .failed_ms
+        .max(edge.keys.borrow().failed_ms)
 }
 
 /// Gets a list young enough for `rule`: somebody else's, if it comes soon, else our own.
@@ -240,7 +248,7 @@ async fn ask_about_list(edge: &Rc<Edge>, text: &str) -> Result<ListQuestion, Out
 /// In a cold isolate keys and list are fetched side by side; the list may come first.
 async fn watch_for_first_keys(edge: &Edge) {
     let ends_ms = platform::now_ms().saturating_add(timeout_ms(edge));
-    let waits = || edge.keys.borrow().session.is_none() && edge.list.borrow().failed_ms == 0;
+    let waits = || edge.keys.borrow().session.is_none() && edge.keys.borrow().failed_ms == 0;
     while waits() && platform::now_ms() < ends_ms {
         platform::sleep(WATCH_STEP_MS).await;
     }
@@ -252,7 +260,7 @@ fn apply(edge: &Edge, list: Verified<ListClaims>) -> Result<(), Outage> {
     let mut memory = edge.list.borrow_mut();
     let outcome = match &mut memory.known {
         // A slow answer that a newer one has overtaken: nothing to take in, and no fault.
-        Some(known) if overtaken(known, list.content()) => return Err(Outage::Service),
+        Some(known) if is_behind(known, list.content()) => Ok(()),
         Some(known) => known.apply(list, issuer, now),
         None => RevocationList::new(list, issuer, now).map(|list| memory.known = Some(list)),
     };
@@ -266,7 +274,7 @@ fn apply(edge: &Edge, list: Verified<ListClaims>) -> Result<(), Outage> {
     Ok(())
 }
 
-fn overtaken(known: &RevocationList, list: &ListClaims) -> bool {
+fn is_behind(known: &RevocationList, list: &ListClaims) -> bool {
     let at = known.position();
     at.epoch == list.epoch && list.from != 0 && list.to < at.to
 }
@@ -275,11 +283,16 @@ fn overtaken(known: &RevocationList, list: &ListClaims) -> bool {
 fn confirm(edge: &Edge, proven: &Position, confirmed_ms: Option<i64>) -> Result<(), Outage> {
     let confirmed_ms = confirmed_ms.ok_or_else(|| refuse_list(edge, "read after its answer"))?;
     let mut memory = edge.list.borrow_mut();
-    if memory.known.as_ref().map(RevocationList::position) != Some(proven) {
-        return Err(Outage::Service);
+    let held = memory.known.as_ref().map(RevocationList::position);
+    match held {
+        Some(held) if held == proven => {
+            memory.confirmed_ms = memory.confirmed_ms.max(confirmed_ms);
+            Ok(())
+        }
+        // Another answer was faster and went further: this one confirms nothing.
+        Some(held) if held.epoch == proven.epoch && held.to > proven.to => Ok(()),
+        _ => Err(Outage::Service),
     }
-    memory.confirmed_ms = memory.confirmed_ms.max(confirmed_ms);
-    Ok(())
 }
 
 fn refuse_list(edge: &Edge, why: &str) -> Outage {
@@ -298,14 +311,17 @@ async fn fetch_keys(edge: &Rc<Edge>) -> Result<(), Outage> {
     match keys {
         Ok((session, list)) => {
             let mut memory = edge.keys.borrow_mut();
+            if memory.session.as_ref() != Some(&session) {
+                edge.memo.borrow_mut().clear();
+            }
             memory.session = Some(session);
             memory.list = list;
             memory.fetched_ms = now_ms;
-            edge.memo.borrow_mut().clear();
+            memory.failed_ms = 0;
             Ok(())
         }
         Err(outage) => {
-            edge.list.borrow_mut().failed_ms = now_ms;
+            edge.keys.borrow_mut().failed_ms = now_ms;
             Err(outage)
         }
     }

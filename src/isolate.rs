@@ -48,6 +48,8 @@ pub(crate) struct Keys {
     pub(crate) fetched_ms: i64,
     /// When a fetch was last begun.
     pub(crate) tried_ms: i64,
+    /// When a fetch last failed; 0 after one that did not.
+    pub(crate) failed_ms: i64,
     /// When a fetch was last begun because a token named an unknown key.
     pub(crate) asked_for_unknown_ms: i64,
 }
@@ -63,7 +65,7 @@ pub(crate) struct List {
     pub(crate) polling_until_ms: i64,
     /// Until when a fetch before an answer counts as running.
     pub(crate) fetching_until_ms: i64,
-    /// When an attempt last failed; 0 after one that did not.
+    /// When a fetch last failed; 0 after one that did not.
     pub(crate) failed_ms: i64,
     /// When a request was last decided here.
     pub(crate) decided_ms: i64,

@@ -18,7 +18,7 @@ use crate::platform::{self, Thrown};
 use hallpass_session::admission::LiveSession;
 use hallpass_session::base64url;
 use hallpass_session::cookie;
-use hallpass_session::path::CanonicalPath;
+use hallpass_session::path::{self, CanonicalPath};
 use hallpass_session::presented;
 use hallpass_session::refusal::Outage;
 use web_sys::{Headers, Request, RequestCache, RequestInit, RequestRedirect, Response};
@@ -105,15 +105,12 @@ pub(crate) fn is_ours(name: &str) -> bool {
 fn rebuild(
     edge: &Edge,
     arrival: &Arrival,
-    path: &CanonicalPath,
+    forwarded: &CanonicalPath,
     identity: Identity<'_>,
 ) -> Result<Request, Thrown> {
-    let query = arrival
-        .query
-        .as_ref()
-        .map(|query| format!("?{query}"))
-        .unwrap_or_default();
-    let target = format!("{}{query}", path.as_str());
+    let query = arrival.query.as_deref().map(path::canonical_query);
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let target = format!("{}{query}", forwarded.as_str());
     let init = RequestInit::new();
     init.set_method(&arrival.method);
     let headers = request_headers(edge, arrival, &target, identity)?;

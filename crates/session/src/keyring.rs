@@ -166,7 +166,7 @@ impl JwkSet {
 }
 
 /// Keys that may be used.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keyring(Vec<Rc<VerificationKey>>);
 
 impl Keyring {
