@@ -11,7 +11,8 @@ use crate::config::{Environment, Settings};
 use crate::credentials::CookieChange;
 use crate::gate::Stop;
 use crate::platform::{self, Thrown};
-use crate::portal::{Message, MessagePage, PortalSettings};
+use crate::portal::{Message, MessagePage, PORTAL_PATH, PortalSettings};
+use crate::route;
 use hallpass_session::path::CanonicalPath;
 use hallpass_session::refusal::{Outage, Refusal};
 use hallpass_session::wire::Problem;
@@ -144,12 +145,13 @@ pub(crate) fn problem(
     platform::text_response(status, &headers, Some(&body))
 }
 
-/// Sign-in, and where to go from there.
+/// Sign-in, and where to go from there: back here, or to the portal if here is a form's target.
 pub(crate) fn sign_in_location(settings: &Settings, arrival: &Arrival) -> String {
-    let return_to = CanonicalPath::parse(&arrival.raw_path).map_or_else(
-        |_| "/".to_owned(),
-        |path| path.return_to(arrival.query.as_deref()),
-    );
+    let return_to = match CanonicalPath::parse(&arrival.raw_path) {
+        Ok(path) if route::is_own(&path) => PORTAL_PATH.to_owned(),
+        Ok(path) => path.return_to(arrival.query.as_deref()),
+        Err(_) => "/".to_owned(),
+    };
     format!("{}?return_to={return_to}", settings.sign_in_path)
 }
 
