@@ -12,7 +12,7 @@ import { until, within } from "./wait.mjs";
 const START_DEADLINE_MS = 60_000;
 /** Programs end at once on SIGTERM; what has not after this is killed, and the test fails. */
 const STOP_DEADLINE_MS = 10_000;
-const LOG_LINES_SHOWN = 80;
+const LOG_LINES_SHOWN = 25;
 
 /** @type {Set<{stop: () => Promise<void>}>} everything to stop at the end, in order of its start */
 const running = new Set();
