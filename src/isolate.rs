@@ -10,6 +10,7 @@ use crate::config::{Secrets, Settings, SettingsFault};
 use crate::memo::TokenMemo;
 use crate::platform;
 use crate::service::ServiceClient;
+use crate::webcrypto::PlatformKeys;
 use hallpass_session::base64url;
 use hallpass_session::keyring::Keyring;
 use hallpass_session::revocation::RevocationList;
@@ -32,6 +33,8 @@ pub(crate) struct Edge {
     pub(crate) keys: RefCell<Keys>,
     pub(crate) list: RefCell<List>,
     pub(crate) memo: RefCell<TokenMemo>,
+    /// Keys as the platform holds them.
+    pub(crate) platform_keys: PlatformKeys,
     /// Until when a failed renewal keeps this isolate from trying again, in milliseconds.
     pub(crate) renewal_rests_until_ms: Cell<i64>,
     pub(crate) counters: Counters,
@@ -102,6 +105,7 @@ impl Edge {
             keys: RefCell::default(),
             list: RefCell::default(),
             memo: RefCell::default(),
+            platform_keys: PlatformKeys::default(),
             renewal_rests_until_ms: Cell::new(0),
             counters: Counters::default(),
             settings,

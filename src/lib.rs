@@ -5,7 +5,7 @@
 //! fetched for, forwarded and answered.
 //!
 //! Reading order, which is also one request's way: `gate`, `arrival`, `config`, `route`, `csrf`,
-//! `credentials`, `isolate`, `freshness`, `verification`, `renewal`, `service`, `upstream`,
+//! `credentials`, `isolate`, `freshness`, `verification`, `webcrypto`, `renewal`, `service`, `upstream`,
 //! `assertion`, `handoff`, `own`, `portal`, `refusal`, `decision`. `platform` is the runtime.
 
 #![deny(
@@ -35,6 +35,7 @@ pub mod route;
 mod service;
 mod upstream;
 mod verification;
+mod webcrypto;
 
 use web_sys::{Request, Response};
 use worker::{Context, Env, event};

@@ -48,7 +48,7 @@ pub(crate) async fn verify(edge: &Rc<Edge>, text: &str) -> Result<Rc<VerifiedTok
     {
         return Err(Refusal::TokenUntrusted.into());
     }
-    let verdict = hallpass_signature::verify(&question);
+    let verdict = edge.platform_keys.verify(&question).await;
     let token = Rc::new(
         question
             .answered(verdict)

@@ -58,6 +58,7 @@ pub struct Unverified<C> {
     /// `None` for an `alg` we do not know: no key can have it.
     algorithm: Option<Algorithm>,
     kid: String,
+    signature: Vec<u8>,
     content: C,
 }
 
@@ -85,7 +86,7 @@ impl Unverified<Map<String, Value>> {
         if text.len() > kind.max_bytes {
             return Err(Malformed);
         }
-        let (header, payload, _) = split(text).ok_or(Malformed)?;
+        let (header, payload, signature) = split(text).ok_or(Malformed)?;
         let (algorithm, key_id) = parse_header(header, kind.typ).ok_or(Malformed)?;
         let payload_bytes = base64url::decode(payload).ok_or(Malformed)?;
         let content = json::parse_object(&payload_bytes).ok_or(Malformed)?;
@@ -93,6 +94,7 @@ impl Unverified<Map<String, Value>> {
             compact: text.into(),
             algorithm,
             kid: key_id,
+            signature,
             content,
         })
     }
@@ -109,12 +111,14 @@ impl<C> Unverified<C> {
             compact,
             algorithm,
             kid,
+            signature,
             content,
         } = self;
         Ok(Unverified {
             compact,
             algorithm,
             kid,
+            signature,
             content: read(content)?,
         })
     }
@@ -153,6 +157,19 @@ impl<C> SignatureQuestion<C> {
     #[must_use]
     pub fn compact(&self) -> &str {
         &self.jws.compact
+    }
+
+    /// The bytes that the signature is over: header, dot, payload.
+    #[must_use]
+    pub fn signing_input(&self) -> &str {
+        let input = self.jws.compact.rsplit_once('.');
+        input.map_or("", |(input, _)| input)
+    }
+
+    /// The signature: 64 bytes of Ed25519 or of P-256 as `r ‖ s`, 32 of an HMAC, or wrong.
+    #[must_use]
+    pub fn signature(&self) -> &[u8] {
+        &self.jws.signature
     }
 
     /// The key to check with.
@@ -210,18 +227,17 @@ pub fn claims_typ(text: &str, typ: &str) -> bool {
             .is_some_and(|header| header.get("typ").and_then(Value::as_str) == Some(typ))
 }
 
-/// Splits into exactly three parts of base64url characters, the outer ones bounded.
-fn split(text: &str) -> Option<(&str, &str, &str)> {
+/// Splits into exactly three parts of base64url characters, the outer ones bounded, the last one
+/// decoded: a signature that does not decode canonically would let two texts stand for one.
+fn split(text: &str) -> Option<(&str, &str, Vec<u8>)> {
     let (header, rest) = text.split_once('.')?;
     let (payload, signature) = rest.split_once('.')?;
     let bounded =
         header.len() <= MAX_HEADER_CHARACTERS && signature.len() <= MAX_SIGNATURE_CHARACTERS;
     let clean = |part: &str| !part.is_empty() && part.bytes().all(base64url::is_character);
-    // A signature must also decode, or two texts would stand for one.
-    (bounded && clean(header) && clean(payload) && clean(signature))
-        .then(|| base64url::decode(signature))
-        .flatten()
-        .map(|_| (header, payload, signature))
+    let clean = bounded && clean(header) && clean(payload) && clean(signature);
+    let signature = clean.then(|| base64url::decode(signature)).flatten()?;
+    Some((header, payload, signature))
 }
 
 fn parse_header(header: &str, typ: &str) -> Option<(Option<Algorithm>, String)> {
