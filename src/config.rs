@@ -185,8 +185,13 @@ impl Settings {
     }
 
     fn from_value(value: Value) -> Result<Self, SettingsFault> {
-        let written: Written =
-            serde_json::from_value(value).map_err(|why| SettingsFault::new("HALLPASS", why))?;
+        let written: Written = serde_path_to_error::deserialize(value).map_err(|why| {
+            let key = match why.path().to_string() {
+                whole if whole == "." => "HALLPASS".to_owned(),
+                key => key,
+            };
+            SettingsFault::new(&key, why.inner())
+        })?;
         written.check_bounds()?;
         let rules = written.rules()?;
         let policy = TokenPolicy {

@@ -53,8 +53,9 @@ fn parse_names_the_key_that_is_wrong() {
     for (settings, named) in [
         (with("isuer", json!("x")), "isuer"),
         (changed("/issuer", json!("")), "issuer"),
-        (changed("/issuer", json!(7)), "HALLPASS"),
-        (changed("/environment", json!("prod")), "HALLPASS"),
+        (changed("/issuer", json!(7)), "`issuer`"),
+        (changed("/hosts", json!("localhost")), "`hosts`"),
+        (changed("/environment", json!("prod")), "`environment`"),
         (changed("/hosts", json!([])), "hosts"),
         (changed("/hosts", json!(["https://app.example"])), "hosts"),
         (changed("/service_url", json!("app.example")), "service_url"),
