@@ -145,17 +145,29 @@ impl Dev {
 
     fn banner(&self) -> String {
         let Ports { edge, service, app } = self.ports;
+        let places = [
+            (
+                format!("http://localhost:{edge}/"),
+                "the demo app behind the edge: any user, password demo",
+            ),
+            (
+                format!("http://localhost:{edge}/.session/"),
+                "your sessions: see them, end them",
+            ),
+            (
+                format!("http://127.0.0.1:{service}/"),
+                "the session service",
+            ),
+            (
+                format!("http://127.0.0.1:{app}/"),
+                "the demo app itself: refuses who comes past the edge",
+            ),
+        ];
+        let lines = places.map(|(address, what)| format!("    {address:<34} {what}\n"));
         format!(
-            "
-  Hallpass is running.
-
-    http://localhost:{edge}/           the demo app behind the edge: any user, password demo
-    http://localhost:{edge}/.session/  your sessions: see them, end them
-    http://127.0.0.1:{service}/           the session service
-    http://127.0.0.1:{app}/           the demo app itself: refuses who comes past the edge
-
-  State and secrets: {STATE}/ (--reset throws them away). Ctrl-C stops everything.
-"
+            "\n  Hallpass is running.\n\n{}\n  State and secrets: {STATE}/ (--reset throws them away). \
+             Ctrl-C stops everything.\n",
+            lines.concat()
         )
     }
 }
