@@ -128,7 +128,8 @@ for (const { name, raw } of RUNTIMES) {
           assert.ok(!raw, `${shown}, as ${url}: bare workerd resolves nothing`);
           refused.resolved += 1;
         } else if (answer.code === undefined) {
-          assert.ok([0, 400].includes(answer.status), shown);
+          // wrangler's own front fails at `*`.
+          assert.ok([0, 400].includes(answer.status) || (!raw && path === "*"), shown);
           refused.byRuntime += 1;
         } else if (answer.code === "host_unknown") {
           assert.ok(!path.startsWith("/"), shown);
