@@ -12,8 +12,8 @@ pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since 1970 UTC.
     fn unix_ms(&self) -> u64;
 
-    /// Milliseconds since some fixed moment; never goes back.
-    fn monotonic_ms(&self) -> u64;
+    /// Microseconds since some fixed moment; never goes back.
+    fn monotonic_us(&self) -> u64;
 
     /// The current whole second.
     fn now(&self) -> UnixSeconds {
@@ -44,8 +44,8 @@ impl Clock for SystemClock {
         )
     }
 
-    fn monotonic_ms(&self) -> u64 {
-        as_ms(self.started.elapsed())
+    fn monotonic_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 
@@ -75,8 +75,8 @@ impl Clock for ManualClock {
         self.ms.load(Ordering::SeqCst)
     }
 
-    fn monotonic_ms(&self) -> u64 {
-        self.ms.load(Ordering::SeqCst)
+    fn monotonic_us(&self) -> u64 {
+        self.ms.load(Ordering::SeqCst).saturating_mul(1000)
     }
 }
 

@@ -1,16 +1,11 @@
 //! The keys in use, opened and proven.
 //!
-//! Secrets rest in the table, sealed under the master key when there is one (XChaCha20-Poly1305,
-//! random nonce, kind and id as associated data). Each row has a check value: a MAC under the
+//! Secrets rest in the table, sealed under the master key when there is one. Each row has a check value: a MAC under the
 //! secret over its kind, id and the issuer. A service whose master key or issuer is not the one the
 //! keys were made for refuses to start, since it would sign everybody out.
 //!
 //! Source: docs/protocol.md §3 (keys), §4 (renewal keys).
 
-use std::path::Path;
-
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hallpass_session::base64url;
 use hallpass_session::time::UnixSeconds;
 use hallpass_signature::SigningKey;
@@ -20,59 +15,8 @@ use subtle::ConstantTimeEq;
 
 use crate::clock::random_bytes;
 use crate::failure::Fault;
+use crate::master_key::MasterKey;
 use crate::store::{KeyKind, KeyRow};
-
-const NONCE_BYTES: usize = 24;
-
-/// Opens sealed keys.
-pub struct MasterKey([u8; 32]);
-
-impl MasterKey {
-    /// Reads 32 bytes in base64url from a file.
-    ///
-    /// # Errors
-    ///
-    /// In words, naming the file.
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let shown = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("master_key_file {shown}: {error}"))?;
-        base64url::decode(text.trim())
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
-            .ok_or_else(|| format!("master_key_file {shown}: must hold 32 bytes in base64url"))
-    }
-
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(&self.0.into())
-    }
-
-    fn seal(&self, secret: &[u8], label: &[u8]) -> Result<Vec<u8>, Fault> {
-        let nonce: [u8; NONCE_BYTES] = random_bytes().map_err(Fault::Randomness)?;
-        let payload = Payload {
-            msg: secret,
-            aad: label,
-        };
-        let sealed = self.cipher().encrypt(&XNonce::from(nonce), payload);
-        let sealed = sealed.map_err(|_| Fault::Keys("a key could not be sealed".to_owned()))?;
-        Ok([&nonce[..], &sealed].concat())
-    }
-
-    fn open(&self, sealed: &[u8], label: &[u8]) -> Option<Vec<u8>> {
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>()?;
-        let payload = Payload {
-            msg: sealed,
-            aad: label,
-        };
-        self.cipher().decrypt(&XNonce::from(*nonce), payload).ok()
-    }
-}
-
-impl std::fmt::Debug for MasterKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("MasterKey([redacted])")
-    }
-}
 
 /// Every key of a table, opened.
 #[derive(Debug)]
@@ -246,16 +190,16 @@ fn first_key(
     issuer: &str,
     now: UnixSeconds,
 ) -> Result<KeyRow, Fault> {
-    let (kid, alg, public_jwk, secret) = if kind == KeyKind::Renewal {
+    let (id, alg, public_jwk, secret) = if kind == KeyKind::Renewal {
         let secret: [u8; 32] = random_bytes().map_err(Fault::Randomness)?;
         ("1".to_owned(), "HS256", None, secret.to_vec())
     } else {
         let tail: [u8; 6] = random_bytes().map_err(Fault::Randomness)?;
         let initial = kind.name().get(..1).unwrap_or_default();
-        let kid = format!("{initial}-{}", base64url::encode(&tail));
-        let key = SigningKey::generate(&kid);
+        let id = format!("{initial}-{}", base64url::encode(&tail));
+        let key = SigningKey::generate(&id);
         (
-            kid,
+            id,
             "EdDSA",
             Some(key.public_jwk().to_string()),
             key.secret(),
@@ -263,7 +207,7 @@ fn first_key(
     };
     let mut row = KeyRow {
         kind,
-        kid,
+        kid: id,
         alg: alg.to_owned(),
         public_jwk,
         check_value: [0; 32],
@@ -377,16 +321,16 @@ mod tests {
 
     #[test]
     fn open_refuses_sealed_keys_without_their_master_key() {
-        let rows = first_keys(Some(&MasterKey([1; 32])), "issuer", NOW).unwrap();
+        let rows = first_keys(Some(&MasterKey::new([1; 32])), "issuer", NOW).unwrap();
 
-        assert!(Keys::open(&rows, Some(&MasterKey([1; 32])), "issuer").is_ok());
-        assert!(Keys::open(&rows, Some(&MasterKey([2; 32])), "issuer").is_err());
+        assert!(Keys::open(&rows, Some(&MasterKey::new([1; 32])), "issuer").is_ok());
+        assert!(Keys::open(&rows, Some(&MasterKey::new([2; 32])), "issuer").is_err());
         assert!(Keys::open(&rows, None, "issuer").is_err());
     }
 
     #[test]
     fn open_refuses_secrets_that_changed_places() {
-        let master = MasterKey([1; 32]);
+        let master = MasterKey::new([1; 32]);
         let mut rows = first_keys(Some(&master), "issuer", NOW).unwrap();
         rows[0].secret = rows[1].secret.clone();
 
@@ -412,7 +356,7 @@ mod tests {
         let rows = first_keys(None, "issuer", NOW).unwrap();
         let keys = Keys::open(&rows, None, "issuer").unwrap();
 
-        let printed = format!("{rows:?} {keys:?} {:?}", MasterKey([7; 32]));
+        let printed = format!("{rows:?} {keys:?} {:?}", MasterKey::new([7; 32]));
 
         assert!(!printed.contains("secret: ["), "{printed}");
         assert!(!printed.contains("7, 7"), "{printed}");

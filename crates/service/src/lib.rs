@@ -1,8 +1,8 @@
 //! The Hallpass session service: owns the session table, signs tokens and the revocation list.
 //!
 //! Reading order: [`record`] says when a session lives; [`store`] is the table as a port, with
-//! SQLite behind it; [`service`] holds what a running service needs; one file per thing it does:
-//! [`creation`], [`renew`], [`list`], [`edges`], [`me`], [`revoke`]; below them [`mint`], [`keys`],
+//! `SQLite` behind it; [`service`] holds what a running service needs; one file per thing it does:
+//! [`creation`], [`renew`], [`list`], [`edges`], [`me`], [`revoke`]; below them [`mint`], [`keys`], [`master_key`],
 //! [`device`], [`credential`]; around them [`http`], [`cli`] and [`config`]. Why something fails is
 //! in [`failure`], what time it is in [`clock`].
 //!
@@ -21,6 +21,7 @@ pub mod failure;
 pub mod http;
 pub mod keys;
 pub mod list;
+pub mod master_key;
 pub mod me;
 pub mod mint;
 pub mod record;

@@ -36,7 +36,7 @@ pub struct ListPoll {
     /// How long to wait for something new.
     pub wait: Seconds,
     /// When the request was received, by the monotonic clock.
-    pub received_ms: u64,
+    pub received_us: u64,
 }
 
 /// What it gets.
@@ -62,7 +62,7 @@ struct Known {
     /// Entries up to here may have been dropped as outlived.
     dropped_to: u64,
     /// When the read that proved all this began.
-    read_ms: u64,
+    read_us: u64,
 }
 
 impl Service {
@@ -74,7 +74,7 @@ impl Service {
     pub async fn poll_list(&self, poll: &ListPoll) -> Result<ListAnswer, Failure> {
         let mut revoked = self.revocations();
         let mut stopping = self.stopping();
-        let answer = self.answer_poll(poll, poll.received_ms).await?;
+        let answer = self.answer_poll(poll, poll.received_us).await?;
         let wait = poll.wait.min(WAIT_MAX);
         if answer.body.is_some() || wait == Seconds::new(0) {
             return Ok(answer);
@@ -84,17 +84,13 @@ impl Service {
             _ = stopping.wait_for(|stop| *stop) => {}
             () = tokio::time::sleep(Duration::from_secs(wait.get())) => {}
         }
-        self.answer_poll(poll, self.clock.monotonic_ms()).await
+        self.answer_poll(poll, self.clock.monotonic_us()).await
     }
 
-    /// Answers from a read that began at `not_before_ms` or later.
-    async fn answer_poll(
-        &self,
-        poll: &ListPoll,
-        not_before_ms: u64,
-    ) -> Result<ListAnswer, Failure> {
+    /// Answers from a read that began after `asked_us`.
+    async fn answer_poll(&self, poll: &ListPoll, asked_us: u64) -> Result<ListAnswer, Failure> {
         let mut memory = self.list.0.lock().await;
-        let fresh = memory.take_if(|known| known.read_ms >= not_before_ms);
+        let fresh = memory.take_if(|known| known.read_us > asked_us);
         let mut known = match fresh {
             Some(known) => known,
             None => self.read_on(memory.take()).await?,
@@ -119,18 +115,18 @@ impl Service {
     /// Reads what was logged since `known`, or everything.
     async fn read_on(&self, known: Option<Known>) -> Result<Known, Failure> {
         let listed_since = self.clock.now().minus(self.settings.list_retain);
-        let read_ms = self.clock.monotonic_ms();
+        let read_us = self.clock.monotonic_us();
         if let Some(mut known) = known {
             let read = self.store.read_log(known.seq, listed_since).await?;
             if read.epoch == known.epoch && read.seq >= known.seq {
-                known.take_in(read, read_ms);
+                known.take_in(read, read_us);
                 known.drop_outlived(listed_since);
                 return Ok(known);
             }
         }
         Ok(Known::new(
             self.store.read_log(0, listed_since).await?,
-            read_ms,
+            read_us,
         ))
     }
 
@@ -143,7 +139,7 @@ impl Service {
             Some(held) if *held == position => None,
             held => Some(self.sign_list(known, known.first_wanted(held.as_ref()))?),
         };
-        let confirmed_ms = difference_ms(known.read_ms, poll.received_ms);
+        let confirmed_ms = difference_ms(known.read_us, poll.received_us);
         Ok(ListAnswer {
             header: ListHeader {
                 position,
@@ -179,7 +175,7 @@ impl Service {
 }
 
 impl Known {
-    fn new(read: LogRead, read_ms: u64) -> Self {
+    fn new(read: LogRead, read_us: u64) -> Self {
         Self {
             epoch: read.epoch,
             began: read.began,
@@ -188,16 +184,16 @@ impl Known {
             kids: read.kids,
             entries: read.entries,
             dropped_to: 0,
-            read_ms,
+            read_us,
         }
     }
 
-    fn take_in(&mut self, read: LogRead, read_ms: u64) {
+    fn take_in(&mut self, read: LogRead, read_us: u64) {
         self.seq = read.seq;
         self.revoked_before = read.revoked_before;
         self.kids = read.kids;
         self.entries.extend(read.entries);
-        self.read_ms = read_ms;
+        self.read_us = read_us;
     }
 
     fn drop_outlived(&mut self, listed_since: UnixSeconds) {
@@ -239,8 +235,10 @@ impl Known {
     }
 }
 
-/// `later - earlier`, negative when it is not later.
-fn difference_ms(later: u64, earlier: u64) -> i64 {
-    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-    signed(later).saturating_sub(signed(earlier))
+/// `later - earlier` in whole milliseconds, rounded down: negative when it is not later.
+fn difference_ms(later_us: u64, earlier_us: u64) -> i64 {
+    let signed = |us: u64| i64::try_from(us).unwrap_or(i64::MAX);
+    signed(later_us)
+        .saturating_sub(signed(earlier_us))
+        .div_euclid(1000)
 }

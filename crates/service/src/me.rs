@@ -62,7 +62,7 @@ impl Service {
             (Some(token), None) => self.revoke_by_token(token, target(request)?).await,
             (None, Some(renewal)) => self.revoke_by_renewal(renewal, request).await,
             (Some(_), Some(_)) => Err(malformed("either a token or a renewal_token, not both")),
-            (None, None) => Err(TokenRefusal::SessionMissing).map_err(refused),
+            (None, None) => Err(refused(TokenRefusal::SessionMissing)),
         }
     }
 

@@ -11,8 +11,9 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::edges::Edges;
 use crate::failure::Failure;
-use crate::keys::{Keys, MasterKey, first_keys};
+use crate::keys::{Keys, first_keys};
 use crate::list::ListMemory;
+use crate::master_key::MasterKey;
 use crate::store::{Revocation, Store};
 
 /// A running session service.
@@ -86,6 +87,12 @@ impl Service {
     /// Changes when something was revoked here.
     pub(crate) fn revocations(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
+    }
+
+    /// How many polls are being answered, waiting ones included.
+    #[must_use]
+    pub fn open_polls(&self) -> usize {
+        self.newest.receiver_count()
     }
 
     /// Becomes true when the service is about to stop.

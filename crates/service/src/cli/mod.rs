@@ -52,8 +52,13 @@ struct Everywhere {
     /// Settings file (TOML); flags and environment go before it
     #[arg(long, global = true, env = "HALLPASS_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The session table [default: sqlite://hallpass.db]
-    #[arg(long, global = true, env = "HALLPASS_DATABASE_URL", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "HALLPASS_DATABASE_URL",
+        value_name = "URL",
+        help = "The session table [default: sqlite://hallpass.db]"
+    )]
     database_url: Option<String>,
     /// Write reports as JSON
     #[arg(long, global = true)]
@@ -138,11 +143,11 @@ impl Everywhere {
             None => GivenSettings::default(),
         };
         let database_url = self.database_url.clone();
-        Ok(GivenSettings {
+        let given = GivenSettings {
             database_url,
             ..given
-        }
-        .or(file))
+        };
+        Ok(given.or(&file)?)
     }
 
     fn database_url(&self) -> Result<String, CommandError> {

@@ -11,7 +11,7 @@ use super::CommandError;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Environment, LogFormat, Settings};
 use crate::http::{router, serve};
-use crate::keys::MasterKey;
+use crate::master_key::MasterKey;
 use crate::service::Service;
 use crate::store::sqlite::SqliteStore;
 

@@ -133,7 +133,8 @@ async fn revoke(everywhere: &Everywhere, store: &dyn Store, sid: &str) -> Result
     let revocation = store
         .revoke(Selection::Session(record.sid), BY_ADMIN)
         .await?;
-    report_ended(everywhere, revocation)
+    report_ended(everywhere, revocation);
+    Ok(())
 }
 
 async fn revoke_subject(
@@ -152,10 +153,11 @@ async fn revoke_subject(
         subject,
         except: None,
     };
-    report_ended(everywhere, store.revoke(selection, BY_ADMIN).await?)
+    report_ended(everywhere, store.revoke(selection, BY_ADMIN).await?);
+    Ok(())
 }
 
-fn report_ended(everywhere: &Everywhere, revocation: Revocation) -> Result<(), CommandError> {
+fn report_ended(everywhere: &Everywhere, revocation: Revocation) {
     let Revocation {
         revoked,
         epoch,
@@ -171,7 +173,6 @@ fn report_ended(everywhere: &Everywhere, revocation: Revocation) -> Result<(), C
         1 => format!("1 session ended, number {} of the list", ended.to),
         many => format!("{many} sessions ended, number {} of the list", ended.to),
     });
-    Ok(())
 }
 
 /// Asks on the terminal; a program that cannot answer has not agreed.

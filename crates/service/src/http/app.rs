@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use hallpass_session::base64url;
 use hallpass_session::time::Seconds;
@@ -13,7 +13,7 @@ use hmac_sha256::Hash;
 use serde::Deserialize;
 
 use super::auth::Caller;
-use super::body::{Json, Parameters};
+use super::body::{Json, Parameters, Segment};
 use super::problem::Answer;
 use crate::failure::Refusal;
 use crate::record::{Sid, parse_sid};
@@ -44,7 +44,7 @@ pub(super) async fn create(
 /// `GET /v1/sessions/{sid}`
 pub(super) async fn show(
     State(service): State<Arc<Service>>,
-    Path(sid): Path<String>,
+    Segment(sid): Segment,
 ) -> Answer<axum::Json<Session>> {
     service.show_session(known_sid(&sid)?).await.map(axum::Json)
 }
@@ -52,7 +52,7 @@ pub(super) async fn show(
 /// `DELETE /v1/sessions/{sid}`
 pub(super) async fn revoke(
     State(service): State<Arc<Service>>,
-    Path(sid): Path<String>,
+    Segment(sid): Segment,
 ) -> Answer<axum::Json<Revoked>> {
     service
         .revoke_session(known_sid(&sid)?, BY_APP)
@@ -63,7 +63,7 @@ pub(super) async fn revoke(
 /// `GET /v1/subjects/{b64sub}/sessions`
 pub(super) async fn sessions_of(
     State(service): State<Arc<Service>>,
-    Path(subject): Path<String>,
+    Segment(subject): Segment,
 ) -> Answer<axum::Json<Sessions>> {
     service
         .sessions_of(&parse_subject(&subject)?, None)
@@ -81,7 +81,7 @@ pub(super) struct RevokeSubjectQuery {
 /// `DELETE /v1/subjects/{b64sub}/sessions`
 pub(super) async fn revoke_subject(
     State(service): State<Arc<Service>>,
-    Path(subject): Path<String>,
+    Segment(subject): Segment,
     Parameters(query): Parameters<RevokeSubjectQuery>,
 ) -> Answer<axum::Json<Revoked>> {
     let subject = parse_subject(&subject)?;

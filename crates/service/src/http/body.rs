@@ -1,7 +1,9 @@
-//! Reads what a caller sent: bounded, strict JSON of a known form, and strict queries.
+//! Reads what a caller sent: bounded, strict JSON of a known form, strict queries, path segments.
+
+use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use hmac_sha256::Hash;
@@ -10,7 +12,6 @@ use serde::de::DeserializeOwned;
 
 use crate::failure::{Failure, Refusal};
 use crate::service::Service;
-use std::sync::Arc;
 
 /// A JSON body, and the SHA-256 of its bytes.
 pub(super) struct Json<T> {
@@ -20,6 +21,9 @@ pub(super) struct Json<T> {
 
 /// A query string with known parameters only.
 pub(super) struct Parameters<T>(pub(super) T);
+
+/// The one variable segment of a path.
+pub(super) struct Segment(pub(super) String);
 
 impl<T: DeserializeOwned> FromRequest<Arc<Service>> for Json<T> {
     type Rejection = Failure;
@@ -50,6 +54,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
         parsed.map(|Query(value)| Self(value)).map_err(|_| {
             malformed("a parameter of the query is unknown, missing, repeated or of the wrong type")
         })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let segment = Path::from_request_parts(parts, state).await;
+        segment
+            .map(|Path(text)| Self(text))
+            .map_err(|_| malformed("the path is not UTF-8"))
     }
 }
 

@@ -4,15 +4,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hallpass_session::time::Seconds;
 use hallpass_session::wire::{EdgeKeys, LIST_HEADER, Liveness, Position, RenewRequest, Renewed};
 use serde::Deserialize;
 
-use super::body::{Json, Parameters};
-use super::observe::ReceivedMs;
+use super::body::{Json, Parameters, Segment};
+use super::observe::ReceivedUs;
 use super::problem::Answer;
 use crate::edges::EdgePoll;
 use crate::failure::{Failure, Fault, Refusal};
@@ -98,7 +98,7 @@ impl RevocationsQuery {
 /// `GET /v1/edge/revocations`
 pub(super) async fn revocations(
     State(service): State<Arc<Service>>,
-    Extension(ReceivedMs(received_ms)): Extension<ReceivedMs>,
+    Extension(ReceivedUs(received_us)): Extension<ReceivedUs>,
     Parameters(query): Parameters<RevocationsQuery>,
 ) -> Answer<Response> {
     query.check()?;
@@ -106,7 +106,7 @@ pub(super) async fn revocations(
     let poll = ListPoll {
         holds: query.holds(),
         wait,
-        received_ms,
+        received_us,
     };
     let answer = service.poll_list(&poll).await?;
     if let Some(edge_poll) = query.edge_poll() {
@@ -138,7 +138,7 @@ pub(super) async fn renew(
 /// `GET /v1/edge/sessions/{sid}`
 pub(super) async fn liveness(
     State(service): State<Arc<Service>>,
-    Path(sid): Path<String>,
+    Segment(sid): Segment,
 ) -> Answer<axum::Json<Liveness>> {
     let sid = parse_sid(&sid).ok_or(Refusal::SessionUnknown)?;
     service.liveness(sid).await.map(axum::Json)

@@ -30,7 +30,7 @@ tokio::task_local! {
 
 /// When the request's head had been read, by the monotonic clock.
 #[derive(Clone, Copy)]
-pub(super) struct ReceivedMs(pub(super) u64);
+pub(super) struct ReceivedUs(pub(super) u64);
 
 /// Wraps a request from its first to its last line of ours.
 pub(super) async fn observe(
@@ -38,8 +38,8 @@ pub(super) async fn observe(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let started_ms = service.clock.monotonic_ms();
-    request.extensions_mut().insert(ReceivedMs(started_ms));
+    let started_us = service.clock.monotonic_us();
+    request.extensions_mut().insert(ReceivedUs(started_us));
     let id = random_bytes::<16>()
         .map(|bytes| base64url::encode(&bytes))
         .unwrap_or_default();
@@ -60,7 +60,7 @@ pub(super) async fn observe(
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
     }
-    let ms = service.clock.monotonic_ms().saturating_sub(started_ms);
+    let ms = service.clock.monotonic_us().saturating_sub(started_us) / 1000;
     let code = response
         .extensions()
         .get::<Code>()

@@ -1,4 +1,4 @@
-//! The session table in SQLite: the embedded default.
+//! The session table in `SQLite`: the embedded default.
 //!
 //! One writing task ([`writer`]) and a pool of readers on one file in WAL mode with
 //! `synchronous = FULL`: an acknowledged write survives a power cut. Several processes may share
@@ -36,7 +36,7 @@ pub use self::schema::{Migration, pending_migrations};
 /// How long one process waits for another's write before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A session table in one SQLite file.
+/// A session table in one `SQLite` file.
 pub struct SqliteStore {
     readers: SqlitePool,
     writer: Writer,

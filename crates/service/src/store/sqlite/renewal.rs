@@ -1,6 +1,6 @@
 //! Confirming a renewal, or ending the session that two parties hold.
 //!
-//! SQLite's writer holds the whole database, so reading here is reading under lock.
+//! `SQLite`'s writer holds the whole database, so reading here is reading under lock.
 
 use async_trait::async_trait;
 use hallpass_session::renewal::{Confirmed, Verdict};

@@ -1,6 +1,6 @@
 //! Rows of the table as Rust values, and back.
 //!
-//! SQLite's integers are signed; ours are not. A value that no version of this program writes is
+//! `SQLite`'s integers are signed; ours are not. A value that no version of this program writes is
 //! `StoreError::Damaged`, never a guess.
 
 use hallpass_session::renewal::{Branch, Confirmed};
@@ -21,12 +21,12 @@ pub(super) const SELECT_SESSIONS: &str = "SELECT s.sid, s.idx, s.subject, s.crea
      FROM sessions s JOIN renewals n ON n.sid = s.sid JOIN watermark w \
      LEFT JOIN revocations r ON r.sid = s.sid ";
 
-/// A number as SQLite keeps it.
+/// A number as `SQLite` keeps it.
 pub(super) fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A time as SQLite keeps it.
+/// A time as `SQLite` keeps it.
 pub(super) fn stored_time(time: UnixSeconds) -> i64 {
     stored(time.get())
 }

@@ -1,4 +1,4 @@
-//! The single writer of a SQLite database.
+//! The single writer of a `SQLite` database.
 //!
 //! Every write is a [`Work`]. One task takes them in order and commits as many as are waiting in
 //! one transaction, so that full durability is paid once per batch. Each work runs in a savepoint

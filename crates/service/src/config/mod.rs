@@ -7,79 +7,19 @@
 //!
 //! Source: docs/protocol.md §10.
 
+mod given;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::ValueEnum;
 use hallpass_session::time::Seconds;
 use serde::{Deserialize, Serialize};
 
-const DAY_SECS: u64 = 86_400;
+pub use self::given::GivenSettings;
 
-/// Settings somebody gave, each perhaps absent.
-#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[command(next_help_heading = "Settings")]
-pub struct GivenSettings {
-    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8788]
-    #[arg(long, env = "HALLPASS_LISTEN", value_name = "ADDRESS")]
-    pub listen: Option<SocketAddr>,
-    #[arg(skip)]
-    #[doc(hidden)]
-    pub database_url: Option<String>,
-    /// Issuer of every token; the same as the edge's [default in development: http://127.0.0.1:8788]
-    #[arg(long, env = "HALLPASS_ISSUER", value_name = "URL")]
-    pub issuer: Option<String>,
-    /// Audience of session tokens; the same as the edge's [default in development: hallpass-demo]
-    #[arg(long, env = "HALLPASS_AUDIENCE", value_name = "NAME")]
-    pub audience: Option<String>,
-    /// Life of a session token in seconds, 2 to 3600 [default: 300]
-    #[arg(long, env = "HALLPASS_TOKEN_LIFETIME_SECS", value_name = "SECS")]
-    pub token_lifetime_secs: Option<u64>,
-    /// Share of that life that may be cut off at random, 0 to 5 percent [default: 5]
-    #[arg(long, env = "HALLPASS_TOKEN_JITTER_PERCENT", value_name = "PERCENT")]
-    pub token_jitter_percent: Option<u8>,
-    /// Longest life of a session in seconds, at most 400 days [default: 2592000, 30 days]
-    #[arg(long, env = "HALLPASS_SESSION_ABSOLUTE_SECS", value_name = "SECS")]
-    pub session_absolute_secs: Option<u64>,
-    /// Seconds after which an unused session ends [default: 604800, 7 days]
-    #[arg(long, env = "HALLPASS_SESSION_IDLE_SECS", value_name = "SECS")]
-    pub session_idle_secs: Option<u64>,
-    /// Seconds in which a late renewal token is tolerated, 0 to 300 [default: 10]
-    #[arg(long, env = "HALLPASS_RENEWAL_GRACE_SECS", value_name = "SECS")]
-    pub renewal_grace_secs: Option<u64>,
-    /// Most live sessions of one subject; the oldest end for new ones [default: unlimited]
-    #[arg(long, env = "HALLPASS_SESSIONS_PER_SUBJECT_MAX", value_name = "COUNT")]
-    pub sessions_per_subject_max: Option<u32>,
-    /// Days for which ended sessions are shown to their user [default: 30]
-    #[arg(long, env = "HALLPASS_ENDED_RETAIN_DAYS", value_name = "DAYS")]
-    pub ended_retain_days: Option<u64>,
-    /// Whether addresses are kept whole or as their network, /24 or /48 [default: full]
-    #[arg(long, env = "HALLPASS_ADDRESS_PRECISION", value_name = "PRECISION")]
-    pub address_precision: Option<AddressPrecision>,
-    /// Seconds for which the list keeps entries past their end [default: 3600]
-    #[arg(long, env = "HALLPASS_LIST_RETAIN_SECS", value_name = "SECS")]
-    pub list_retain_secs: Option<u64>,
-    /// File with 32 bytes in base64url that seal the keys in the table; production demands it
-    #[arg(long, env = "HALLPASS_MASTER_KEY_FILE", value_name = "FILE")]
-    pub master_key_file: Option<PathBuf>,
-    /// Database connections for reading, 1 to 256 [default: 4]
-    #[arg(long, env = "HALLPASS_POOL_CONNECTIONS_MAX", value_name = "COUNT")]
-    pub pool_connections_max: Option<u32>,
-    /// Longest request body in bytes [default: 65536]
-    #[arg(long, env = "HALLPASS_REQUEST_BODY_MAX_BYTES", value_name = "BYTES")]
-    pub request_body_max_bytes: Option<usize>,
-    /// Milliseconds after which a request is given up, long-polls apart [default: 10000]
-    #[arg(long, env = "HALLPASS_REQUEST_TIMEOUT_MS", value_name = "MS")]
-    pub request_timeout_ms: Option<u64>,
-    /// Whether the log is for people or for programs [default: human]
-    #[arg(long, env = "HALLPASS_LOG_FORMAT", value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
-    /// Production refuses what is only good for trying out [default: development]
-    #[arg(long, env = "HALLPASS_ENVIRONMENT", value_name = "ENVIRONMENT")]
-    pub environment: Option<Environment>,
-}
+const DAY_SECS: u64 = 86_400;
 
 /// How much of an address is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -158,47 +98,6 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct SettingsError(String);
-
-impl GivenSettings {
-    /// Reads a settings file.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be read, or names a setting that does not exist.
-    pub fn read(path: &Path) -> Result<Self, SettingsError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| SettingsError(format!("{}: {error}", path.display())))?;
-        toml::from_str(&text).map_err(|error| SettingsError(format!("{}: {error}", path.display())))
-    }
-
-    /// These settings, and those of `below` where these are silent.
-    #[must_use]
-    pub fn or(self, below: Self) -> Self {
-        Self {
-            listen: self.listen.or(below.listen),
-            database_url: self.database_url.or(below.database_url),
-            issuer: self.issuer.or(below.issuer),
-            audience: self.audience.or(below.audience),
-            token_lifetime_secs: self.token_lifetime_secs.or(below.token_lifetime_secs),
-            token_jitter_percent: self.token_jitter_percent.or(below.token_jitter_percent),
-            session_absolute_secs: self.session_absolute_secs.or(below.session_absolute_secs),
-            session_idle_secs: self.session_idle_secs.or(below.session_idle_secs),
-            renewal_grace_secs: self.renewal_grace_secs.or(below.renewal_grace_secs),
-            sessions_per_subject_max: self
-                .sessions_per_subject_max
-                .or(below.sessions_per_subject_max),
-            ended_retain_days: self.ended_retain_days.or(below.ended_retain_days),
-            address_precision: self.address_precision.or(below.address_precision),
-            list_retain_secs: self.list_retain_secs.or(below.list_retain_secs),
-            master_key_file: self.master_key_file.or(below.master_key_file),
-            pool_connections_max: self.pool_connections_max.or(below.pool_connections_max),
-            request_body_max_bytes: self.request_body_max_bytes.or(below.request_body_max_bytes),
-            request_timeout_ms: self.request_timeout_ms.or(below.request_timeout_ms),
-            log_format: self.log_format.or(below.log_format),
-            environment: self.environment.or(below.environment),
-        }
-    }
-}
 
 impl Settings {
     /// Fills in defaults and checks every range.
@@ -384,8 +283,9 @@ mod tests {
 
     #[test]
     fn or_prefers_the_layer_above() {
-        let settings = file("token_lifetime_secs = 60")
-            .or(file("token_lifetime_secs = 90\nrenewal_grace_secs = 3"));
+        let below = file("token_lifetime_secs = 90\nrenewal_grace_secs = 3");
+
+        let settings = file("token_lifetime_secs = 60").or(&below).unwrap();
 
         assert_eq!(settings.token_lifetime_secs, Some(60));
         assert_eq!(settings.renewal_grace_secs, Some(3));

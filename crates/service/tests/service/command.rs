@@ -1,0 +1,368 @@
+//! The real binary, as an operator and a supervisor meet it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::running::creation;
+use hallpass_session::wire::{Created, Renewed};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const HALLPASS: &str = env!("CARGO_BIN_EXE_hallpass");
+
+/// A served database; killed when dropped.
+struct Served {
+    child: Child,
+    url: String,
+}
+
+impl Served {
+    fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut child = command(folder)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let url = line
+            .trim_end()
+            .strip_prefix("ready ")
+            .unwrap_or_else(|| panic!("{line:?}"));
+        Self {
+            url: url.to_owned(),
+            child,
+        }
+    }
+
+    async fn post(&self, path: &str, credential: &str, body: &Value) -> reqwest::Response {
+        let request = reqwest::Client::new().post(format!("{}{path}", self.url));
+        request
+            .bearer_auth(credential)
+            .json(body)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    async fn create(&self, app: &str) -> Created {
+        self.post("/v1/sessions", app, &creation("ada"))
+            .await
+            .json()
+            .await
+            .unwrap()
+    }
+
+    async fn renew(&self, edge: &str, token: &str) -> Renewed {
+        let answer = self
+            .post("/v1/edge/renew", edge, &json!({"renewal_token": token}))
+            .await;
+        answer.json().await.unwrap()
+    }
+
+    fn terminate(mut self) -> i32 {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // Gone already, if the test ended it itself.
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(HALLPASS);
+    command.current_dir(folder).env_clear();
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder).args(arguments).output().unwrap()
+}
+
+fn said(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim_end()
+        .to_owned()
+}
+
+/// Exit code and complaint of a command that fails.
+fn failed(folder: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = run(folder, arguments);
+    assert!(output.stdout.is_empty(), "reports belong to success");
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+fn credential(folder: &Path, scope: &str) -> String {
+    said(folder, &["credentials", "create", "--scope", scope])
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[tokio::test]
+async fn killed_service_loses_nothing_it_acknowledged() {
+    let folder = folder();
+    let (edge, app) = (
+        credential(folder.path(), "edge"),
+        credential(folder.path(), "app"),
+    );
+    let mut token = String::new();
+    let mut ended = String::new();
+    for round in 0..3 {
+        let mut served = Served::start(folder.path(), &[]);
+        if round == 0 {
+            token = served.create(&app).await.renewal_token;
+            let other = served.create(&app).await;
+            ended = other.renewal_token;
+            let path = format!("{}/v1/sessions/{}", served.url, other.session.sid);
+            let revoked = reqwest::Client::new()
+                .delete(path)
+                .bearer_auth(&app)
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(revoked.status(), 200);
+        }
+        token = served.renew(&edge, &token).await.renewal_token;
+        served.child.kill().unwrap();
+        served.child.wait().unwrap();
+    }
+
+    let served = Served::start(folder.path(), &[]);
+    served.renew(&edge, &token).await;
+    let refused = served
+        .post("/v1/edge/renew", &edge, &json!({"renewal_token": ended}))
+        .await;
+    assert_eq!(refused.status(), 401);
+    let listed: Value =
+        serde_json::from_str(&said(folder.path(), &["sessions", "list", "--json"])).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn terminated_service_ends_cleanly_and_frees_its_port() {
+    let folder = folder();
+    let served = Served::start(folder.path(), &[]);
+    let address = served.url.strip_prefix("http://").unwrap().to_owned();
+
+    assert_eq!(served.terminate(), 0);
+
+    std::net::TcpListener::bind(address).unwrap();
+}
+
+#[tokio::test]
+async fn revocation_by_command_is_served_by_the_running_service() {
+    let folder = folder();
+    let (edge, app) = (
+        credential(folder.path(), "edge"),
+        credential(folder.path(), "app"),
+    );
+    let served = Served::start(folder.path(), &[]);
+    let created = served.create(&app).await;
+
+    said(folder.path(), &["sessions", "revoke", &created.session.sid]);
+
+    let renew = json!({"renewal_token": created.renewal_token});
+    assert_eq!(
+        served.post("/v1/edge/renew", &edge, &renew).await.status(),
+        401
+    );
+    let shown = said(
+        folder.path(),
+        &["sessions", "show", &created.session.sid, "--json"],
+    );
+    assert_eq!(
+        serde_json::from_str::<Value>(&shown).unwrap()["ended"]["by"],
+        "admin"
+    );
+}
+
+#[test]
+fn port_in_use_is_named() {
+    let folder = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+
+    let (code, text) = failed(folder.path(), &["serve", "--listen", &address]);
+
+    assert_eq!(code, 1);
+    assert!(
+        text.contains(&format!("port {}", taken.local_addr().unwrap().port())),
+        "{text}"
+    );
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused_by_name() {
+    let folder = folder();
+    let file = folder.path().join("hallpass.toml");
+    std::fs::write(&file, "token_lifetime = 5\n").unwrap();
+    let config = file.to_str().unwrap();
+
+    let cases: [(&[&str], &str); 5] = [
+        (&["serve", "--config", config], "token_lifetime"),
+        (&["serve", "--config", "nowhere.toml"], "nowhere.toml"),
+        (
+            &["serve", "--token-lifetime-secs", "1"],
+            "token_lifetime_secs",
+        ),
+        (&["serve", "--environment", "production"], "issuer"),
+        (&["serve", "--colour"], "--colour"),
+    ];
+    for (arguments, name) in cases {
+        let (code, text) = failed(folder.path(), arguments);
+        assert_eq!(code, 2, "{text}");
+        assert!(text.contains(name), "{text}");
+    }
+}
+
+#[test]
+fn flag_goes_before_environment_before_file() {
+    let folder = folder();
+    let file = folder.path().join("hallpass.toml");
+    std::fs::write(
+        &file,
+        "token_lifetime_secs = 60\nissuer = \"file\"\naudience = \"file\"\n",
+    )
+    .unwrap();
+    let print = |command: &mut Command| {
+        let output = command
+            .args(["config", "print", "--json", "--config", "hallpass.toml"])
+            .args(["--audience", "flag"])
+            .output()
+            .unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+
+    let printed = print(
+        command(folder.path())
+            .env("HALLPASS_ISSUER", "environment")
+            .env("HALLPASS_AUDIENCE", "environment"),
+    );
+
+    assert_eq!(printed["token_lifetime_secs"], 60);
+    assert_eq!(printed["issuer"], "environment");
+    assert_eq!(printed["audience"], "flag");
+}
+
+#[test]
+fn another_issuer_or_master_key_is_refused_before_anybody_is_signed_out() {
+    let folder = folder();
+    let key = folder.path().join("master.key");
+    std::fs::write(&key, hallpass_session::base64url::encode(&[7; 32])).unwrap();
+    let sealed = ["--master-key-file", key.to_str().unwrap()];
+    Served::start(folder.path(), &sealed).terminate();
+
+    let (code, text) = failed(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    assert!(code == 1 && text.contains("master_key_file"), "{text}");
+    let other: Vec<&str> = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--issuer",
+        "https://other",
+    ]
+    .into_iter()
+    .chain(sealed)
+    .collect();
+    let (code, text) = failed(folder.path(), &other);
+    assert!(code == 1 && text.contains("https://other"), "{text}");
+    let database = std::fs::read(folder.path().join("hallpass.db")).unwrap();
+    assert!(!database.is_empty());
+}
+
+#[test]
+fn credentials_are_listed_without_their_secret_and_can_be_revoked() {
+    let folder = folder();
+    let secret = credential(folder.path(), "app");
+    let listed = said(folder.path(), &["credentials", "list", "--json"]);
+    assert!(!listed.contains(&secret));
+    let id = serde_json::from_str::<Value>(&listed).unwrap()[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+
+    said(folder.path(), &["credentials", "revoke", &id]);
+
+    let (code, text) = failed(folder.path(), &["credentials", "revoke", &id]);
+    assert!(code == 1 && text.contains(&id), "{text}");
+}
+
+#[test]
+fn revoking_many_asks_first() {
+    let folder = folder();
+
+    let (code, text) = failed(folder.path(), &["sessions", "revoke-subject", "ada"]);
+    assert!(code == 1 && text.contains("--yes"), "{text}");
+    assert_eq!(
+        said(
+            folder.path(),
+            &["sessions", "revoke-subject", "ada", "--yes"]
+        ),
+        "nothing was live"
+    );
+}
+
+#[test]
+fn unusable_database_is_unreachable() {
+    let folder = folder();
+    std::fs::write(
+        folder.path().join("text.db"),
+        "this is no database, but long enough to be read as one".repeat(50),
+    )
+    .unwrap();
+    for url in [
+        "sqlite:///nowhere/at/all.db",
+        "sqlite://text.db",
+        "postgres://localhost/x",
+    ] {
+        let (code, text) = failed(folder.path(), &["sessions", "list", "--database-url", url]);
+        assert_eq!(code, 3, "{url}: {text}");
+        assert!(
+            text.starts_with("hallpass: the database cannot be used"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn migrate_tells_then_does_then_has_nothing_to_do() {
+    let folder = folder();
+    let statements = said(folder.path(), &["migrate", "--dry-run"]);
+    assert!(statements.contains("CREATE TABLE sessions"));
+    assert!(!folder.path().join("hallpass.db").exists());
+
+    assert!(said(folder.path(), &["migrate"]).contains("applied 1"));
+    assert_eq!(
+        said(folder.path(), &["migrate"]),
+        "the schema is up to date"
+    );
+}

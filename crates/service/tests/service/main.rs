@@ -1,0 +1,24 @@
+//! The service over HTTP, on a real SQLite file, with a clock that the tests move.
+//!
+//! `running` starts one; each other file tests one idea. `command` runs the real binary.
+
+#[cfg(test)]
+mod command;
+#[cfg(test)]
+mod creation;
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod journey;
+#[cfg(test)]
+mod me;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod renewal;
+#[cfg(test)]
+mod revocations;
+#[cfg(test)]
+mod running;
+#[cfg(test)]
+mod table;

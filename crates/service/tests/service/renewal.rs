@@ -1,0 +1,340 @@
+//! Renewal: parallel tabs, lost answers, thieves, ends.
+
+use std::sync::Arc;
+
+use crate::running::{FIREFOX, Running, START};
+use futures_join::join_all;
+use hallpass_session::base64url;
+use hallpass_session::claims::SessionClaims;
+use hallpass_session::renewal::RenewalToken;
+use hallpass_session::wire::Renewed;
+use reqwest::StatusCode;
+use sqlx::Row;
+
+const CHROME: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
+
+/// Waits for many answers at once.
+mod futures_join {
+    pub(super) async fn join_all<T: Send + 'static>(
+        futures: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+    ) -> Vec<T> {
+        let mut set = tokio::task::JoinSet::new();
+        for future in futures {
+            set.spawn(future);
+        }
+        set.join_all().await
+    }
+}
+
+async fn confirmed(service: &Running) -> (i64, Vec<u8>) {
+    let mut sql = service.sql().await;
+    let row = sqlx::query("SELECT generation, branch FROM renewals")
+        .fetch_one(&mut sql)
+        .await
+        .unwrap();
+    (row.get("generation"), row.get("branch"))
+}
+
+fn claims(token: &str) -> SessionClaims {
+    let payload = base64url::decode(token.split('.').nth(1).unwrap()).unwrap();
+    SessionClaims::parse(serde_json::from_slice(&payload).unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn identical_renewals_at_once_each_get_a_good_answer_and_one_write() {
+    let service = Arc::new(Running::start().await);
+    let first = service.create("ada").await.renewal_token;
+    let ask = |_| {
+        let (service, first) = (Arc::clone(&service), first.clone());
+        async move { service.renewed(&first).await }
+    };
+
+    let answers: Vec<Renewed> = join_all((0..100).map(ask)).await;
+
+    let (generation, _) = confirmed(&service).await;
+    assert_eq!(generation, 1);
+    // Every child is as good as the others: whichever the browser keeps, it stays signed in.
+    let last = answers.last().unwrap();
+    service.renewed(&last.renewal_token).await;
+    assert_eq!(confirmed(&service).await.0, 2);
+    for answer in &answers {
+        service.renewed(&answer.renewal_token).await;
+    }
+    assert_eq!(
+        confirmed(&service).await.0,
+        2,
+        "siblings within the grace write nothing"
+    );
+}
+
+#[tokio::test]
+async fn confirmed_token_is_answered_again_whenever_it_comes() {
+    let service = Running::start().await;
+    let first = service.create("ada").await.renewal_token;
+    service.renewed(&first).await;
+    let state = confirmed(&service).await;
+
+    for wait in [0, 1, 300, 100_000] {
+        service.advance(wait);
+        service.renewed(&first).await;
+    }
+
+    assert_eq!(
+        confirmed(&service).await,
+        state,
+        "lost answers write nothing"
+    );
+}
+
+#[tokio::test]
+async fn sibling_is_tolerated_within_the_grace_only() {
+    for (late, verdict) in [
+        (9, None),
+        (10, Some("renewal_reused")),
+        (11, Some("renewal_reused")),
+    ] {
+        let service = Running::start().await;
+        let first = service.create("ada").await.renewal_token;
+        let (one, two) = (service.renewed(&first).await, service.renewed(&first).await);
+        service.renewed(&one.renewal_token).await;
+        service.advance(late);
+
+        let answer = service.renew(&two.renewal_token).await;
+
+        match verdict {
+            None => assert_eq!(answer.status, StatusCode::OK),
+            Some(code) => answer.refused(401, code),
+        }
+    }
+}
+
+#[tokio::test]
+async fn sibling_of_another_browser_is_not_tolerated() {
+    let service = Running::start().await;
+    let first = service.create("ada").await.renewal_token;
+    let (one, two) = (service.renewed(&first).await, service.renewed(&first).await);
+    service.renewed(&one.renewal_token).await;
+
+    service
+        .renew_as(&two.renewal_token, CHROME)
+        .await
+        .refused(401, "renewal_reused");
+}
+
+#[tokio::test]
+async fn replay_ends_the_session_and_is_shown_to_the_user() {
+    let service = Running::start().await;
+    let created = service.create("ada").await;
+    let elsewhere = service.create("ada").await;
+    let (user, thief) = (
+        service.renewed(&created.renewal_token).await,
+        service.renewed(&created.renewal_token).await,
+    );
+    service.renewed(&thief.renewal_token).await;
+    service.advance(280);
+
+    service
+        .renew(&user.renewal_token)
+        .await
+        .refused(401, "renewal_reused");
+
+    service
+        .renew(&thief.renewal_token)
+        .await
+        .refused(401, "session_revoked");
+    let shown = service.my_sessions(&elsewhere.session_token).await;
+    let ended = shown.ended[0].ended.as_ref().unwrap();
+    assert_eq!(
+        (ended.reason.as_str(), ended.at),
+        ("renewal_reused", service.now())
+    );
+    let list = service.poll("after=0").await.list_header().position;
+    assert_eq!(list.to, 2, "the list has it");
+}
+
+#[tokio::test]
+async fn renewal_ends_at_the_idle_second() {
+    let service = Running::start_with("session_idle_secs = 1000").await;
+    let created = service.create("ada").await;
+    service.advance(999);
+    let renewed = service.renewed(&created.renewal_token).await;
+    service.advance(1000);
+
+    service
+        .renew(&renewed.renewal_token)
+        .await
+        .refused(401, "session_expired");
+}
+
+#[tokio::test]
+async fn renewal_ends_at_the_absolute_second_and_no_token_outlives_it() {
+    let service = Running::start_with("session_absolute_secs = 1000").await;
+    let created = service.create("ada").await;
+    service.advance(999);
+    let renewed = service.renewed(&created.renewal_token).await;
+    assert_eq!(claims(&renewed.session_token).exp.get(), START + 1000);
+    service.advance(1);
+
+    service
+        .renew(&renewed.renewal_token)
+        .await
+        .refused(401, "session_expired");
+}
+
+#[tokio::test]
+async fn session_token_says_what_the_row_says() {
+    let service = Running::start().await;
+    let created = service.create("ada").await;
+    service.advance(250);
+    let renewed = service.renewed(&created.renewal_token).await;
+
+    let claims = claims(&renewed.session_token);
+
+    assert_eq!(
+        (claims.iss.as_str(), claims.aud.as_str()),
+        ("http://127.0.0.1:8788", "hallpass-demo")
+    );
+    assert_eq!(
+        (claims.sub.as_str(), &claims.sid),
+        ("ada", &created.session.sid)
+    );
+    assert_eq!(
+        (claims.iat.get(), claims.auth_time.get()),
+        (START + 250, START)
+    );
+    assert!(
+        (285..=300).contains(&claims.lifetime().get()),
+        "{}",
+        claims.lifetime().get()
+    );
+    assert_eq!(claims.amr, ["pwd"]);
+    assert_eq!(claims.ext.unwrap()["role"], "editor");
+}
+
+#[tokio::test]
+async fn renewal_token_that_was_changed_is_malformed() {
+    let service = Running::start().await;
+    let text = service.create("ada").await.renewal_token;
+    let token = RenewalToken::parse(&text).unwrap();
+    let mut forged = Vec::new();
+    for index in 0..32 {
+        let mut other = token.clone();
+        other.mac[index] ^= 1;
+        forged.push(other);
+    }
+    let mut other = token.clone();
+    other.branch.generation = 0;
+    forged.push(other);
+    let mut other = token.clone();
+    other.sid[0] ^= 1;
+    forged.push(other);
+
+    for token in &forged {
+        service
+            .renew(&token.encode())
+            .await
+            .refused(401, "renewal_malformed");
+    }
+    for text in [
+        "",
+        "hp1.",
+        "hp2.AAAA",
+        &text[..text.len() - 1],
+        &"x".repeat(9000),
+    ] {
+        service.renew(text).await.refused(401, "renewal_malformed");
+    }
+    service.renewed(&text).await;
+}
+
+#[tokio::test]
+async fn renewal_key_never_issued_is_an_outage() {
+    let service = Running::start().await;
+    let mut token = RenewalToken::parse(&service.create("ada").await.renewal_token).unwrap();
+    token.key_id = 9;
+
+    let answer = service.renew(&token.encode()).await;
+
+    answer.refused(503, "renewal_key_unknown");
+    assert_eq!(answer.header("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn removed_renewal_key_ends_its_sessions() {
+    let service = Running::start().await;
+    let created = service.create("ada").await;
+    let mut sql = service.sql().await;
+    sqlx::query("UPDATE keys SET removed_at = 1 WHERE kind = 'renewal'")
+        .execute(&mut sql)
+        .await
+        .unwrap();
+
+    let service = service.restart().await;
+
+    service
+        .renew(&created.renewal_token)
+        .await
+        .refused(401, "session_revoked");
+}
+
+#[tokio::test]
+async fn renewal_of_a_session_that_does_not_exist_is_unknown() {
+    let service = Running::start().await;
+    let created = service.create("ada").await;
+    let mut sql = service.sql().await;
+    sqlx::query("DELETE FROM sessions")
+        .execute(&mut sql)
+        .await
+        .unwrap();
+
+    service
+        .renew(&created.renewal_token)
+        .await
+        .refused(401, "renewal_unknown");
+}
+
+#[tokio::test]
+async fn table_that_lost_history_is_an_outage_not_a_sign_out() {
+    let service = Running::start().await;
+    let created = service.create("ada").await;
+    let stopped = service.stop().await;
+    let backup = std::fs::read(stopped.database()).unwrap();
+    let service = stopped.start().await;
+    let one = service.renewed(&created.renewal_token).await;
+    let two = service.renewed(&one.renewal_token).await;
+    let stopped = service.stop().await;
+    std::fs::write(stopped.database(), backup).unwrap();
+    let service = stopped.start().await;
+
+    service
+        .renew(&two.renewal_token)
+        .await
+        .refused(503, "table_rolled_back");
+
+    assert_eq!(confirmed(&service).await.0, 0, "nothing is written");
+    let live = service
+        .get(
+            &format!("/v1/sessions/{}", created.session.sid),
+            &service.app,
+        )
+        .await;
+    assert!(live.body.contains("\"ended\":null"));
+}
+
+#[tokio::test]
+async fn renewal_remembers_where_the_session_was_last_seen() {
+    let service = Running::start().await;
+    let created = service.create("ada").await;
+    let body = serde_json::json!({
+        "renewal_token": created.renewal_token,
+        "client": {"user_agent": FIREFOX, "ip": "198.51.100.9", "country": "FR", "city": "Paris"},
+    });
+    service.advance(100);
+    service.post("/v1/edge/renew", &service.edge, &body).await;
+
+    let seen = &service.my_sessions(&created.session_token).await.sessions[0];
+
+    assert_eq!(seen.ip.as_deref(), Some("198.51.100.9"));
+    assert_eq!(seen.place.city.as_deref(), Some("Paris"));
+    assert_eq!(seen.last_seen_at, START + 100);
+}
