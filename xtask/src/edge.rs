@@ -27,7 +27,7 @@ const ISOLATES_MAX: u16 = 16;
 /// Run the built edge alone; prints `ready http://127.0.0.1:N` per isolate, ends on SIGTERM
 #[derive(Args)]
 pub(crate) struct Edge {
-    /// Settings of the edge: TOML with a [HALLPASS] table
+    /// Settings of the edge: TOML with a table HALLPASS
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// Where to listen on 127.0.0.1, 0 for any free port; further isolates take the ports after it

@@ -176,7 +176,10 @@ fn documentation() -> Command {
         "--no-deps",
         "--document-private-items",
     ]);
-    command.env("RUSTDOCFLAGS", "-D warnings");
+    command.env(
+        "RUSTDOCFLAGS",
+        "-D warnings -A rustdoc::private-intra-doc-links",
+    );
     command
 }
 
