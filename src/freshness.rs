@@ -58,7 +58,7 @@ pub(crate) async fn prepare(edge: &Rc<Edge>, rule: &Rule) -> Result<Footing, Out
             let _ = fetch_keys(edge).await;
         }
     };
-    future::join(keys, renew_list(edge, rule)).await;
+    future::join(keys, keep_list(edge, rule.list_max_age)).await;
     footing(edge, rule, platform::now_ms()).ok_or(Outage::Service)
 }
 
@@ -125,11 +125,11 @@ fn last_failure_ms(edge: &Edge) -> i64 {
         .max(edge.keys.borrow().failed_ms)
 }
 
-/// Gets a list young enough for `rule`: somebody else's, if it comes soon, else our own.
-async fn renew_list(edge: &Rc<Edge>, rule: &Rule) {
+/// Gets a list young enough: somebody else's, if it comes soon, else our own.
+pub(crate) async fn keep_list(edge: &Rc<Edge>, max_age: Seconds) {
     let young = |edge: &Edge| {
         edge.list_age(platform::now_ms())
-            .is_some_and(|age| age <= rule.list_max_age)
+            .is_some_and(|age| age <= max_age)
     };
     let began_ms = platform::now_ms();
     while edge.list.borrow().fetching_until_ms > platform::now_ms() {

@@ -22,7 +22,7 @@ use crate::platform;
 use crate::renewal::{self, Beside, Renewal};
 use crate::route::{self, Csrf, OnOutage, Preflight, Rule, Upgrade};
 use crate::upstream::{self, Identity};
-use crate::{handoff, own, refusal, verification};
+use crate::{handoff, own, refusal, socket, verification};
 use hallpass_session::admission::{self, Access, Admission, LiveSession, Renewal as CanRenew};
 use hallpass_session::path::CanonicalPath;
 use hallpass_session::presented::{Presented, Source};
@@ -165,6 +165,11 @@ async fn carry(
         }) => Identity::Session(session, *footing),
     };
     let response = upstream::forward(edge, arrival, path, identity).await?;
+    if let (101, Upgrade::Guard, Some(session)) =
+        (response.status(), rule.upgrade, identity.session())
+    {
+        return socket::guard(edge, &response, session, rule);
+    }
     let handed_over = handoff::take(edge, arrival, rule, &response, context).await?;
     let cookies = handed_over.unwrap_or_else(|| {
         admitted

@@ -6,7 +6,7 @@
 //!
 //! Reading order, which is also one request's way: `gate`, `arrival`, `config`, `route`, `csrf`,
 //! `credentials`, `isolate`, `freshness`, `verification`, `webcrypto`, `renewal`, `service`, `upstream`,
-//! `assertion`, `handoff`, `own`, `portal`, `refusal`, `decision`. `platform` is the runtime.
+//! `assertion`, `socket`, `handoff`, `own`, `portal`, `refusal`, `decision`. `platform` is the runtime.
 
 #![deny(
     clippy::expect_used,
@@ -33,6 +33,7 @@ mod refusal;
 mod renewal;
 pub mod route;
 mod service;
+mod socket;
 mod upstream;
 mod verification;
 mod webcrypto;

@@ -13,7 +13,7 @@ use hallpass_session::json;
 use hallpass_session::refusal::{Outage, Refusal};
 use hallpass_session::revocation::{ListHeader, MAX_LIST_BYTES};
 use hallpass_session::wire::{
-    EdgeKeys, InForce, LIST_HEADER, Problem, RenewRequest, Renewed, RevokeMine, Revoked,
+    EdgeKeys, InForce, LIST_HEADER, Liveness, Problem, RenewRequest, Renewed, RevokeMine, Revoked,
     SESSION_TOKEN_HEADER, Sessions,
 };
 use js_sys::Uint8Array;
@@ -108,6 +108,16 @@ impl ServiceClient {
         match read_answer(&response).await? {
             Ok(renewed) => Ok(Ok(renewed)),
             Err(Declined::Refused(refusal)) => Ok(Err(refusal)),
+            Err(_) => Err(Outage::Service),
+        }
+    }
+
+    /// `GET /v1/edge/sessions/{sid}`; `None` for a session that the service does not know.
+    pub(crate) async fn liveness(&self, sid: &str) -> Result<Option<Liveness>, Outage> {
+        let response = self.get(&format!("/v1/edge/sessions/{sid}"), 0).await?;
+        match read_answer(&response).await? {
+            Ok(liveness) => Ok(Some(liveness)),
+            Err(Declined::NotFound) => Ok(None),
             Err(_) => Err(Outage::Service),
         }
     }

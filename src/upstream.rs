@@ -244,18 +244,23 @@ fn sign(
     )
 }
 
+/// Removes every header of our namespace.
+pub(crate) fn drop_ours(headers: &Headers) -> Result<(), Thrown> {
+    for (name, _) in platform::header_entries(headers) {
+        if is_ours(&name) {
+            headers.delete(&name)?;
+        }
+    }
+    Ok(())
+}
+
 fn answer_headers(
     original: &Headers,
     cookies: &CookieChange,
     carries_identity: bool,
 ) -> Result<Headers, Thrown> {
     let headers = Headers::new_with_headers(original)?;
-    for (name, _) in platform::header_entries(original)
-        .iter()
-        .filter(|(name, _)| is_ours(name))
-    {
-        headers.delete(name)?;
-    }
+    drop_ours(&headers)?;
     let app_cookies = platform::set_cookies(original);
     headers.delete("set-cookie")?;
     let allowed = app_cookies.iter().filter(|line| !cookie::sets_ours(line));

@@ -103,6 +103,12 @@ impl LiveSession {
         self.token.content()
     }
 
+    /// The key that signed its token.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        self.token.kid()
+    }
+
     /// Whether the token is within `min(renew_before, lifetime / 5)` of its end.
     #[must_use]
     pub fn is_due(&self, renew_before: Seconds, now: UnixSeconds) -> bool {
@@ -178,7 +184,7 @@ pub fn refuse(refusal: Refusal, access: Access) -> Admission {
 }
 
 /// A new token cures what is wrong with the old one, not what is wrong with the session.
-const fn is_renewable(refusal: Refusal) -> bool {
+pub(crate) const fn is_renewable(refusal: Refusal) -> bool {
     matches!(
         refusal,
         Refusal::SessionMissing

@@ -10,6 +10,7 @@ use crate::base64url;
 use crate::refusal::Refusal;
 use crate::time::{Seconds, UnixSeconds};
 use serde_json::{Map, Value};
+use std::ops::ControlFlow::{self, Break, Continue};
 
 /// Longest `sub`, in bytes: it becomes one header value.
 const MAX_SUBJECT_BYTES: usize = 255;
@@ -56,26 +57,23 @@ impl SessionClaims {
     ///
     /// `Refusal::TokenInvalid` for a missing claim, a wrong type or a value out of bounds.
     pub fn parse(mut payload: Map<String, Value>) -> Result<Self, Refusal> {
-        Self::read(&mut payload).ok_or(Refusal::TokenInvalid)
+        Self::read(&mut payload).map_err(|_| Refusal::TokenInvalid)
     }
 
-    fn read(payload: &mut Map<String, Value>) -> Option<Self> {
-        Some(Self {
-            iss: take_text(payload, "iss")?,
-            aud: take_text(payload, "aud")?,
-            sub: take_text(payload, "sub").filter(|sub| is_subject(sub))?,
-            sid: take_text(payload, "sid").filter(|sid| is_sid(sid))?,
-            idx: payload.get("idx")?.as_u64()?.try_into().ok()?,
-            iat: time(payload.get("iat")?)?,
-            exp: time(payload.get("exp")?)?,
-            auth_time: time(payload.get("auth_time")?)?,
-            nbf: payload
-                .get("nbf")
-                .map_or(Some(None), |nbf| time(nbf).map(Some))?,
-            amr: payload.remove("amr").map_or(Some(Vec::new()), amr)?,
-            ext: payload
-                .remove("ext")
-                .map_or(Some(None), |ext| read_ext(ext).map(Some))?,
+    /// Reads a payload, naming the claim that will not do.
+    pub(crate) fn read(payload: &mut Map<String, Value>) -> Result<Self, ClaimFault> {
+        Ok(Self {
+            iss: text(payload, "iss", |_| true)?,
+            aud: text(payload, "aud", |_| true)?,
+            sub: text(payload, "sub", is_subject)?,
+            sid: text(payload, "sid", is_sid)?,
+            idx: index(payload, "idx")?,
+            iat: time(payload, "iat")?,
+            exp: time(payload, "exp")?,
+            auth_time: time(payload, "auth_time")?,
+            nbf: optional(time(payload, "nbf"))?,
+            amr: optional(take(payload, "amr", amr))?.unwrap_or_default(),
+            ext: optional(take(payload, "ext", ext))?,
         })
     }
 
@@ -83,6 +81,53 @@ impl SessionClaims {
     #[must_use]
     pub const fn lifetime(&self) -> Seconds {
         self.exp.since(self.iat)
+    }
+}
+
+/// A claim that will not do: for who explains a refusal, not for who is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimFault {
+    /// It is not there.
+    Missing(&'static str),
+    /// It is of another type or out of its bounds.
+    Form(&'static str),
+}
+
+/// One rule of [`TokenPolicy::check`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyRule {
+    /// `iss` is the configured issuer.
+    Issuer,
+    /// `aud` is the configured audience.
+    Audience,
+    /// `auth_time <= iat < exp` and `nbf <= exp`.
+    TimesInOrder,
+    /// `exp - iat` is within its bound.
+    Lifetime,
+    /// `iat`, `auth_time` and `nbf` are not further ahead than clocks may differ.
+    NotAhead,
+    /// `exp` has not come.
+    NotExpired,
+}
+
+impl PolicyRule {
+    /// Every rule, in the order of judgement.
+    pub const ALL: [Self; 6] = [
+        Self::Issuer,
+        Self::Audience,
+        Self::TimesInOrder,
+        Self::Lifetime,
+        Self::NotAhead,
+        Self::NotExpired,
+    ];
+
+    /// What breaking it is called in public.
+    #[must_use]
+    pub const fn refusal(self) -> Refusal {
+        match self {
+            Self::NotExpired => Refusal::TokenExpired,
+            _ => Refusal::TokenInvalid,
+        }
     }
 }
 
@@ -111,24 +156,36 @@ impl TokenPolicy {
         grace: Seconds,
         now: UnixSeconds,
     ) -> Result<(), Refusal> {
+        let first_broken = self.visit_rules(claims, grace, now, |rule, holds| {
+            if holds { Continue(()) } else { Break(rule) }
+        });
+        match first_broken {
+            Continue(()) => Ok(()),
+            Break(rule) => Err(rule.refusal()),
+        }
+    }
+
+    /// Tells `visit` of each rule whether it holds, in the order of [`PolicyRule::ALL`], until it
+    /// has seen enough.
+    pub(crate) fn visit_rules<B>(
+        &self,
+        claims: &SessionClaims,
+        grace: Seconds,
+        now: UnixSeconds,
+        mut visit: impl FnMut(PolicyRule, bool) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
         let latest = now.plus(self.clock_skew);
         let nbf = claims.nbf.unwrap_or(claims.iat);
-        let invalid = claims.iss != self.issuer
-            || claims.aud != self.audience
-            || claims.auth_time > claims.iat
-            || claims.iat >= claims.exp
-            || nbf > claims.exp
-            || claims.lifetime() > self.max_token_lifetime
-            || claims.iat > latest
-            || claims.auth_time > latest
-            || nbf > latest;
-        if invalid {
-            Err(Refusal::TokenInvalid)
-        } else if now >= claims.exp.plus(grace) {
-            Err(Refusal::TokenExpired)
-        } else {
-            Ok(())
-        }
+        let in_order =
+            claims.auth_time <= claims.iat && claims.iat < claims.exp && nbf <= claims.exp;
+        let not_ahead = claims.iat <= latest && claims.auth_time <= latest && nbf <= latest;
+        visit(PolicyRule::Issuer, claims.iss == self.issuer)?;
+        visit(PolicyRule::Audience, claims.aud == self.audience)?;
+        visit(PolicyRule::TimesInOrder, in_order)?;
+        let lifetime = claims.lifetime() <= self.max_token_lifetime;
+        visit(PolicyRule::Lifetime, lifetime)?;
+        visit(PolicyRule::NotAhead, not_ahead)?;
+        visit(PolicyRule::NotExpired, now < claims.exp.plus(grace))
     }
 }
 
@@ -158,16 +215,47 @@ pub fn is_ext(ext: &Map<String, Value>) -> bool {
     serde_json::to_vec(ext).is_ok_and(|json| json.len() <= MAX_EXT_BYTES)
 }
 
-fn take_text(payload: &mut Map<String, Value>, name: &str) -> Option<String> {
-    match payload.remove(name)? {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
+fn take<T>(
+    payload: &mut Map<String, Value>,
+    claim: &'static str,
+    read: impl FnOnce(Value) -> Option<T>,
+) -> Result<T, ClaimFault> {
+    let value = payload.remove(claim).ok_or(ClaimFault::Missing(claim))?;
+    read(value).ok_or(ClaimFault::Form(claim))
 }
 
-/// Only non-negative integers: `1e3`, `1.0`, `-0` and strings are no times.
-fn time(value: &Value) -> Option<UnixSeconds> {
-    value.as_u64().map(UnixSeconds::new)
+fn text(
+    payload: &mut Map<String, Value>,
+    claim: &'static str,
+    is_good: impl FnOnce(&str) -> bool,
+) -> Result<String, ClaimFault> {
+    take(payload, claim, |value| match value {
+        Value::String(text) if is_good(&text) => Some(text),
+        _ => None,
+    })
+}
+
+/// Only non-negative integers: `1e3`, `1.0`, `-0` and strings are no numbers of ours.
+fn number(payload: &Map<String, Value>, claim: &'static str) -> Result<u64, ClaimFault> {
+    let value = payload.get(claim).ok_or(ClaimFault::Missing(claim))?;
+    value.as_u64().ok_or(ClaimFault::Form(claim))
+}
+
+fn index(payload: &Map<String, Value>, claim: &'static str) -> Result<u32, ClaimFault> {
+    let number = number(payload, claim)?;
+    number.try_into().map_err(|_| ClaimFault::Form(claim))
+}
+
+fn time(payload: &Map<String, Value>, claim: &'static str) -> Result<UnixSeconds, ClaimFault> {
+    number(payload, claim).map(UnixSeconds::new)
+}
+
+fn optional<T>(read: Result<T, ClaimFault>) -> Result<Option<T>, ClaimFault> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(ClaimFault::Missing(_)) => Ok(None),
+        Err(fault) => Err(fault),
+    }
 }
 
 fn amr(value: Value) -> Option<Vec<String>> {
@@ -175,7 +263,7 @@ fn amr(value: Value) -> Option<Vec<String>> {
     is_amr(&entries).then_some(entries)
 }
 
-fn read_ext(value: Value) -> Option<Map<String, Value>> {
+fn ext(value: Value) -> Option<Map<String, Value>> {
     match value {
         Value::Object(ext) if is_ext(&ext) => Some(ext),
         _ => None,

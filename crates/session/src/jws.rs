@@ -29,9 +29,34 @@ pub struct Kind {
     pub max_bytes: usize,
 }
 
-/// The text is not a JWS of the expected kind.
+/// Why a text is not a JWS of the expected kind: for who explains a refusal, not for who is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub enum Malformed {
+    /// Longer than its kind may be.
+    TooLong,
+    /// Not three parts, none of them empty.
+    Parts,
+    /// The header or the signature is longer than any of ours.
+    PartTooLong,
+    /// A character that is not of base64url, a third dot included.
+    Alphabet,
+    /// The signature is not canonical base64url.
+    SignatureEncoding,
+    /// The header is not canonical base64url of at most 512 bytes.
+    HeaderEncoding,
+    /// The header is not a strict JSON object.
+    HeaderJson,
+    /// The header is not exactly the texts `alg`, `kid` and `typ`.
+    HeaderMembers,
+    /// `typ` is another kind's.
+    Typ,
+    /// `kid` is not 1–64 printable ASCII bytes without space.
+    Kid,
+    /// The payload is not canonical base64url.
+    PayloadEncoding,
+    /// The payload is not a strict JSON object.
+    PayloadJson,
+}
 
 /// Why no key answers for a JWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,18 +108,14 @@ impl Unverified<Map<String, Value>> {
     ///
     /// [`Malformed`] for every deviation in form.
     pub fn parse(text: &str, kind: Kind) -> Result<Self, Malformed> {
-        if text.len() > kind.max_bytes {
-            return Err(Malformed);
-        }
-        let (header, payload, signature) = split(text).ok_or(Malformed)?;
-        let (algorithm, key_id) = parse_header(header, kind.typ).ok_or(Malformed)?;
-        let payload_bytes = base64url::decode(payload).ok_or(Malformed)?;
-        let content = json::parse_object(&payload_bytes).ok_or(Malformed)?;
+        let parts = Parts::split(text, kind)?;
+        let (algorithm, kid) = read_header(&parts.header()?, kind.typ)?;
+        let content = parts.payload()?;
         Ok(Self {
             compact: text.into(),
             algorithm,
-            kid: key_id,
-            signature,
+            kid,
+            signature: parts.signature,
             content,
         })
     }
@@ -227,26 +248,71 @@ pub fn claims_typ(text: &str, typ: &str) -> bool {
             .is_some_and(|header| header.get("typ").and_then(Value::as_str) == Some(typ))
 }
 
-/// Splits into exactly three parts of base64url characters, the outer ones bounded, the last one
-/// decoded: a signature that does not decode canonically would let two texts stand for one.
-fn split(text: &str) -> Option<(&str, &str, Vec<u8>)> {
-    let (header, rest) = text.split_once('.')?;
-    let (payload, signature) = rest.split_once('.')?;
-    let bounded =
-        header.len() <= MAX_HEADER_CHARACTERS && signature.len() <= MAX_SIGNATURE_CHARACTERS;
-    let clean = |part: &str| !part.is_empty() && part.bytes().all(base64url::is_character);
-    let clean = bounded && clean(header) && clean(payload) && clean(signature);
-    let signature = clean.then(|| base64url::decode(signature)).flatten()?;
-    Some((header, payload, signature))
+/// The parts of a compact JWS, the signature decoded.
+pub(crate) struct Parts<'a> {
+    header: &'a str,
+    payload: &'a str,
+    signature: Vec<u8>,
 }
 
-fn parse_header(header: &str, typ: &str) -> Option<(Option<Algorithm>, String)> {
-    let bytes = base64url::decode(header).filter(|bytes| bytes.len() <= MAX_HEADER_BYTES)?;
-    let header = json::parse_object(&bytes)?;
+impl<'a> Parts<'a> {
+    /// Splits into exactly three parts of base64url characters, the outer ones bounded, the last one
+    /// decoded: a signature that does not decode canonically would let two texts stand for one.
+    pub(crate) fn split(text: &'a str, kind: Kind) -> Result<Self, Malformed> {
+        if text.len() > kind.max_bytes {
+            return Err(Malformed::TooLong);
+        }
+        let (header, rest) = text.split_once('.').ok_or(Malformed::Parts)?;
+        let (payload, signature) = rest.split_once('.').ok_or(Malformed::Parts)?;
+        if header.is_empty() || payload.is_empty() || signature.is_empty() {
+            return Err(Malformed::Parts);
+        }
+        if header.len() > MAX_HEADER_CHARACTERS || signature.len() > MAX_SIGNATURE_CHARACTERS {
+            return Err(Malformed::PartTooLong);
+        }
+        let clean = |part: &str| part.bytes().all(base64url::is_character);
+        if !(clean(header) && clean(payload) && clean(signature)) {
+            return Err(Malformed::Alphabet);
+        }
+        let signature = base64url::decode(signature).ok_or(Malformed::SignatureEncoding)?;
+        Ok(Self {
+            header,
+            payload,
+            signature,
+        })
+    }
+
+    /// The header's members, whatever they are.
+    pub(crate) fn header(&self) -> Result<Map<String, Value>, Malformed> {
+        let bytes = base64url::decode(self.header)
+            .filter(|bytes| bytes.len() <= MAX_HEADER_BYTES)
+            .ok_or(Malformed::HeaderEncoding)?;
+        json::parse_object(&bytes).ok_or(Malformed::HeaderJson)
+    }
+
+    /// The payload's members, whatever they are.
+    pub(crate) fn payload(&self) -> Result<Map<String, Value>, Malformed> {
+        let bytes = base64url::decode(self.payload).ok_or(Malformed::PayloadEncoding)?;
+        json::parse_object(&bytes).ok_or(Malformed::PayloadJson)
+    }
+}
+
+/// Algorithm and key id of a header that has exactly the three members.
+pub(crate) fn read_header(
+    header: &Map<String, Value>,
+    typ: &str,
+) -> Result<(Option<Algorithm>, String), Malformed> {
     let text = |name: &str| header.get(name).and_then(Value::as_str);
-    let kid = text("kid").filter(|kid| is_kid(kid))?;
-    let exact = header.len() == 3 && text("typ") == Some(typ);
-    exact
-        .then(|| Some((Algorithm::parse(text("alg")?), kid.to_owned())))
-        .flatten()
+    let (Some(alg), Some(kid), Some(said_typ), 3) =
+        (text("alg"), text("kid"), text("typ"), header.len())
+    else {
+        return Err(Malformed::HeaderMembers);
+    };
+    if said_typ != typ {
+        return Err(Malformed::Typ);
+    }
+    if !is_kid(kid) {
+        return Err(Malformed::Kid);
+    }
+    Ok((Algorithm::parse(alg), kid.to_owned()))
 }

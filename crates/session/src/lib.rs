@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Reading order: [`refusal`], [`presented`], [`jws`], [`token`], [`claims`], [`keyring`],
-//! [`revocation`], [`admission`], [`renewal`]; below them [`cookie`], [`path`], [`json`],
+//! [`revocation`], [`admission`], [`renewal`], [`explain`]; below them [`cookie`], [`path`], [`json`],
 //! [`base64url`], [`time`]; on the wire [`wire`].
 
 #![forbid(unsafe_code)]
@@ -29,6 +29,7 @@ pub mod admission;
 pub mod base64url;
 pub mod claims;
 pub mod cookie;
+pub mod explain;
 pub mod json;
 pub mod jws;
 pub mod keyring;

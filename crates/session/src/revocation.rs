@@ -21,6 +21,7 @@ use crate::wire::{ListClaims, Position};
 use roaring::RoaringBitmap;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow::{self, Break, Continue};
 
 /// `typ` of a revocation list.
 pub const TYP: &str = "revocations+jwt";
@@ -71,6 +72,38 @@ type Buckets = BTreeMap<UnixSeconds, RoaringBitmap>;
 struct OlderEpoch {
     applies_before: UnixSeconds,
     buckets: Buckets,
+}
+
+/// One rule of [`RevocationList::judge`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListRule {
+    /// The list names the token's key as trusted.
+    KeyTrusted,
+    /// The session is not among those revoked.
+    NotRevoked,
+    /// It is not among those revoked in an older epoch, if the token is that old.
+    NotRevokedBefore,
+    /// The token was made since everybody was last signed out.
+    AfterWatermark,
+}
+
+impl ListRule {
+    /// Every rule, in the order of judgement.
+    pub const ALL: [Self; 4] = [
+        Self::KeyTrusted,
+        Self::NotRevoked,
+        Self::NotRevokedBefore,
+        Self::AfterWatermark,
+    ];
+
+    /// What breaking it is called in public.
+    #[must_use]
+    pub const fn refusal(self) -> Refusal {
+        match self {
+            Self::KeyTrusted => Refusal::TokenUntrusted,
+            _ => Refusal::SessionRevoked,
+        }
+    }
 }
 
 /// Reads a list's form.
@@ -186,18 +219,32 @@ impl RevocationList {
     ///
     /// `TokenUntrusted` if its key is no longer trusted, `SessionRevoked` if its session has ended.
     pub fn judge(&self, kid: &str, claims: &SessionClaims) -> Result<(), Refusal> {
-        if kid != HS256_KID && !self.trusts(kid) {
-            return Err(Refusal::TokenUntrusted);
+        let first_broken = self.visit_rules(kid, claims, |rule, holds| {
+            if holds { Continue(()) } else { Break(rule) }
+        });
+        match first_broken {
+            Continue(()) => Ok(()),
+            Break(rule) => Err(rule.refusal()),
         }
-        let listed = holds(&self.buckets, claims.idx)
-            || self.older.iter().any(|epoch| {
-                claims.iat < epoch.applies_before && holds(&epoch.buckets, claims.idx)
-            });
-        if listed || claims.iat < self.revoked_before {
-            Err(Refusal::SessionRevoked)
-        } else {
-            Ok(())
-        }
+    }
+
+    /// Tells `visit` of each rule whether it holds, in the order of [`ListRule::ALL`], until it has
+    /// seen enough.
+    pub(crate) fn visit_rules<B>(
+        &self,
+        kid: &str,
+        claims: &SessionClaims,
+        mut visit: impl FnMut(ListRule, bool) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let trusted = kid == HS256_KID || self.trusts(kid);
+        visit(ListRule::KeyTrusted, trusted)?;
+        visit(ListRule::NotRevoked, !holds(&self.buckets, claims.idx))?;
+        let revoked_before = |epoch: &OlderEpoch| {
+            claims.iat < epoch.applies_before && holds(&epoch.buckets, claims.idx)
+        };
+        let older = self.older.iter().any(revoked_before);
+        visit(ListRule::NotRevokedBefore, !older)?;
+        visit(ListRule::AfterWatermark, claims.iat >= self.revoked_before)
     }
 
     /// Whether the list names this session key as trusted.
@@ -210,6 +257,12 @@ impl RevocationList {
     #[must_use]
     pub const fn position(&self) -> &Position {
         &self.position
+    }
+
+    /// Tokens made before this are revoked.
+    #[must_use]
+    pub const fn revoked_before(&self) -> UnixSeconds {
+        self.revoked_before
     }
 
     /// How many entries it holds.

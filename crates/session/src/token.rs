@@ -20,7 +20,7 @@ pub const MAX_TOKEN_BYTES: usize = 4096;
 /// `typ` of a session token.
 pub const TYP: &str = "session+jwt";
 
-const KIND: Kind = Kind {
+pub(crate) const KIND: Kind = Kind {
     typ: TYP,
     max_bytes: MAX_TOKEN_BYTES,
 };
