@@ -59,7 +59,8 @@ impl Arrival {
 
     /// Whether it asks to become a WebSocket.
     pub(crate) fn is_upgrade(&self) -> bool {
-        self.header("upgrade").is_some()
+        self.header("upgrade")
+            .is_some_and(|to| to.trim().eq_ignore_ascii_case("websocket"))
     }
 
     /// Whether it is a CORS preflight.

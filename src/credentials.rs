@@ -4,8 +4,8 @@
 //! from the two headers once and written as `Set-Cookie` lines.
 
 use crate::arrival::Arrival;
-use hallpass_session::cookie::{self, Lifetime, RENEWAL_COOKIE, SESSION_COOKIE};
-use hallpass_session::presented::Presented;
+use hallpass_session::cookie::{self, Found, Lifetime, RENEWAL_COOKIE, SESSION_COOKIE};
+use hallpass_session::presented::{Presented, our_bearer};
 use hallpass_session::refusal::Refusal;
 use hallpass_session::time::UnixSeconds;
 
@@ -70,4 +70,20 @@ impl Persistence {
 /// Reads what the request presents.
 pub(crate) fn read(arrival: &Arrival) -> Result<Presented, Refusal> {
     Presented::read(arrival.cookie.as_deref(), arrival.authorization.as_deref())
+}
+
+/// Whether somebody wrote our token into `Authorization`: browsers never do so by themselves.
+pub(crate) fn is_bearer(arrival: &Arrival) -> bool {
+    arrival
+        .authorization
+        .as_deref()
+        .and_then(our_bearer)
+        .is_some()
+}
+
+/// Whether a browser sent the credentials along by itself: our cookies, and no bearer token of ours.
+pub(crate) fn are_cookies(arrival: &Arrival) -> bool {
+    let cookies = arrival.cookie.as_deref().unwrap_or_default();
+    let sent = |name| cookie::find(cookies, name) != Found::Absent;
+    !is_bearer(arrival) && (sent(SESSION_COOKIE) || sent(RENEWAL_COOKIE))
 }

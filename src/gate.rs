@@ -25,7 +25,7 @@ use crate::upstream::{self, Identity};
 use crate::{handoff, own, refusal, socket, verification};
 use hallpass_session::admission::{self, Access, Admission, LiveSession, Renewal as CanRenew};
 use hallpass_session::path::CanonicalPath;
-use hallpass_session::presented::{Presented, Source};
+use hallpass_session::presented::Presented;
 use hallpass_session::refusal::{Outage, Refusal};
 use hallpass_session::time::Seconds;
 use std::rc::Rc;
@@ -334,35 +334,26 @@ fn check_upgrade(arrival: &Arrival, rule: &Rule) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Unsafe requests with a cookie, all unsafe ones to the sign-in page, and every upgrade.
+/// Unsafe requests whose credential is a cookie, all unsafe ones to the sign-in page, every upgrade.
 fn check_origin(
     edge: &Edge,
     arrival: &Arrival,
     path: &CanonicalPath,
     rule: &Rule,
 ) -> Result<(), Stop> {
-    let target = if arrival.is_upgrade() {
-        Target::Upgrade
-    } else {
-        Target::App
-    };
+    if arrival.is_upgrade() {
+        return from_our_own(edge, arrival, Target::Upgrade);
+    }
     let signs_in = path.as_str() == edge.settings.sign_in_path;
     let by_cookie = || {
-        let source = credentials::read(arrival)
-            .ok()
-            .and_then(|it| it.token().map(|(_, s)| s));
-        source != Some(Source::Bearer)
+        rule.csrf == Csrf::Checked
+            && rule.demands.access != Access::Public
+            && credentials::are_cookies(arrival)
     };
-    let asked = match target {
-        Target::Upgrade => true,
-        _ if !arrival.is_unsafe() => false,
-        _ => signs_in || (rule.csrf == Csrf::Checked && arrival.cookie.is_some() && by_cookie()),
-    };
-    if asked {
-        from_our_own(edge, arrival, target)
-    } else {
-        Ok(())
+    if arrival.is_unsafe() && (signs_in || by_cookie()) {
+        return from_our_own(edge, arrival, Target::App);
     }
+    Ok(())
 }
 
 /// Checks where a request comes from.

@@ -18,7 +18,6 @@ use crate::portal::{self, Message, Notice, PortalPage};
 use crate::service::{Actor, Declined};
 use crate::{handoff, refusal};
 use hallpass_session::path::CanonicalPath;
-use hallpass_session::presented::Source;
 use hallpass_session::refusal::{Outage, Refusal};
 use hallpass_session::wire::{RevokeMine, Revoked, Sessions};
 use serde::Serialize;
@@ -92,16 +91,10 @@ pub(crate) async fn serve(
 
 impl Visit<'_> {
     fn check_origin(&self) -> Result<(), Stop> {
-        let presented = credentials::read(self.arrival);
-        let bearer = presented.is_ok_and(|it| {
-            it.token()
-                .is_some_and(|(_, source)| source == Source::Bearer)
-        });
-        if bearer {
-            Ok(())
-        } else {
-            gate::from_our_own(self.edge, self.arrival, Target::Own)
+        if credentials::is_bearer(self.arrival) {
+            return Ok(());
         }
+        gate::from_our_own(self.edge, self.arrival, Target::Own)
     }
 
     fn only(&self, methods: &[&str]) -> Result<(), Stop> {

@@ -10,7 +10,7 @@
 use crate::arrival::{self, Arrival};
 use crate::assertion;
 use crate::config::Environment;
-use crate::credentials::CookieChange;
+use crate::credentials::{self, CookieChange};
 use crate::freshness::Footing;
 use crate::gate::Stop;
 use crate::isolate::Edge;
@@ -19,7 +19,6 @@ use hallpass_session::admission::LiveSession;
 use hallpass_session::base64url;
 use hallpass_session::cookie;
 use hallpass_session::path::{self, CanonicalPath};
-use hallpass_session::presented;
 use hallpass_session::refusal::Outage;
 use web_sys::{Headers, Request, RequestCache, RequestInit, RequestRedirect, Response};
 
@@ -138,6 +137,9 @@ fn request_headers(
 ) -> Result<Headers, Thrown> {
     let headers = Headers::new_with_headers(&arrival.headers)?;
     drop_spoofable(edge, &headers)?;
+    if !arrival.is_upgrade() {
+        headers.delete("upgrade")?;
+    }
     drop_credentials(arrival, &headers)?;
     add_proxy_headers(edge, arrival, &headers)?;
     headers.set("hallpass-request", &arrival.id)?;
@@ -175,11 +177,7 @@ fn drop_credentials(arrival: &Arrival, headers: &Headers) -> Result<(), Thrown> 
             None => headers.delete("cookie")?,
         }
     }
-    let ours = arrival
-        .authorization
-        .as_deref()
-        .and_then(presented::our_bearer);
-    if ours.is_some() {
+    if credentials::is_bearer(arrival) {
         headers.delete("authorization")?;
     }
     Ok(())
