@@ -22,7 +22,7 @@ pub enum Failure {
 }
 
 /// The caller must change something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No credential, an unknown one, or one that was revoked.
     CredentialInvalid,
@@ -30,6 +30,8 @@ pub enum Refusal {
     ScopeInsufficient,
     /// The request cannot be read, or a value is out of its bounds; what, in words.
     RequestMalformed(&'static str),
+    /// A member of the body is wrong; which, in words that repeat no value.
+    BodyMalformed(String),
     /// The body is over `request_body_max_bytes`.
     RequestTooLarge,
     /// No such path.
@@ -85,11 +87,11 @@ pub enum Fault {
 impl Refusal {
     /// The stable public code.
     #[must_use]
-    pub const fn code(self) -> &'static str {
+    pub const fn code(&self) -> &'static str {
         match self {
             Self::CredentialInvalid => "credential_invalid",
             Self::ScopeInsufficient => "scope_insufficient",
-            Self::RequestMalformed(_) => "request_malformed",
+            Self::RequestMalformed(_) | Self::BodyMalformed(_) => "request_malformed",
             Self::RequestTooLarge => "request_too_large",
             Self::PathUnknown => "path_unknown",
             Self::MethodRefused => "method_refused",

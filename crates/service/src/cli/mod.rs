@@ -16,7 +16,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::report::Format;
 use crate::clock::SystemClock;
@@ -48,6 +49,7 @@ struct Arguments {
 
 /// What every command takes.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Everywhere")]
 struct Everywhere {
     /// Settings file (TOML); flags and environment go before it
     #[arg(long, global = true, env = "HALLPASS_CONFIG", value_name = "FILE")]
@@ -63,6 +65,9 @@ struct Everywhere {
     /// Write reports as JSON
     #[arg(long, global = true)]
     json: bool,
+    /// Settings that come from the environment.
+    #[arg(skip)]
+    from_environment: Vec<String>,
 }
 
 #[derive(Subcommand)]
@@ -102,7 +107,10 @@ enum CommandError {
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match parse() {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -114,6 +122,31 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => explain(&error),
     }
+}
+
+/// Reads the command line; help never shows what the environment holds.
+fn parse() -> Result<Arguments, clap::Error> {
+    let matches = hide_environment(Arguments::command()).get_matches();
+    let mut arguments = Arguments::from_arg_matches(&matches)?;
+    arguments.everywhere.from_environment = from_environment(&matches);
+    Ok(arguments)
+}
+
+fn hide_environment(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|argument| argument.hide_env_values(true))
+        .mut_subcommands(hide_environment)
+}
+
+/// Arguments of this command and those below it that the environment gave.
+fn from_environment(matches: &ArgMatches) -> Vec<String> {
+    let given = |id: &&str| matches.value_source(id) == Some(ValueSource::EnvVariable);
+    let ids = matches.ids().map(clap::Id::as_str).filter(given);
+    let mut found: Vec<String> = ids.map(str::to_owned).collect();
+    if let Some((_, below)) = matches.subcommand() {
+        found.extend(from_environment(below));
+    }
+    found
 }
 
 async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
@@ -138,16 +171,24 @@ impl Everywhere {
     }
 
     fn given(&self, given: GivenSettings) -> Result<GivenSettings, CommandError> {
-        let file = match &self.config {
-            Some(path) => GivenSettings::read(path)?,
-            None => GivenSettings::default(),
-        };
+        Ok(self.above(given).or(&self.file()?)?)
+    }
+
+    /// What flags and environment say.
+    fn above(&self, given: GivenSettings) -> GivenSettings {
         let database_url = self.database_url.clone();
-        let given = GivenSettings {
+        GivenSettings {
             database_url,
             ..given
-        };
-        Ok(given.or(&file)?)
+        }
+    }
+
+    /// What the settings file says.
+    fn file(&self) -> Result<GivenSettings, CommandError> {
+        match &self.config {
+            Some(path) => Ok(GivenSettings::read(path)?),
+            None => Ok(GivenSettings::default()),
+        }
     }
 
     fn database_url(&self) -> Result<String, CommandError> {

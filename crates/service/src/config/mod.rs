@@ -202,6 +202,32 @@ impl Settings {
         Ok(())
     }
 
+    /// These settings as somebody would give every one of them.
+    #[must_use]
+    pub fn spelled_out(&self) -> GivenSettings {
+        GivenSettings {
+            listen: Some(self.listen),
+            database_url: Some(self.database_url.clone()),
+            issuer: Some(self.issuer.clone()),
+            audience: Some(self.audience.clone()),
+            token_lifetime_secs: Some(self.token_lifetime.get()),
+            token_jitter_percent: Some(self.token_jitter_percent),
+            session_absolute_secs: Some(self.session_absolute.get()),
+            session_idle_secs: Some(self.session_idle.get()),
+            renewal_grace_secs: Some(self.renewal_grace.get()),
+            sessions_per_subject_max: self.sessions_per_subject_max,
+            ended_retain_days: Some(self.ended_retain.get() / DAY_SECS),
+            address_precision: Some(self.address_precision),
+            list_retain_secs: Some(self.list_retain.get()),
+            master_key_file: self.master_key_file.clone(),
+            pool_connections_max: Some(self.pool_connections_max),
+            request_body_max_bytes: Some(self.request_body_max_bytes),
+            request_timeout_ms: u64::try_from(self.request_timeout.as_millis()).ok(),
+            log_format: Some(self.log_format),
+            environment: Some(self.environment),
+        }
+    }
+
     /// The defaults, for tests of the parts that take settings.
     #[must_use]
     pub fn for_tests() -> Self {

@@ -85,10 +85,10 @@ pub(super) async fn revoke_subject(
     Parameters(query): Parameters<RevokeSubjectQuery>,
 ) -> Answer<axum::Json<Revoked>> {
     let subject = parse_subject(&subject)?;
-    let malformed = Refusal::RequestMalformed("except: 22 characters of base64url");
+    let malformed = || Refusal::RequestMalformed("except: 22 characters of base64url");
     let except = query
         .except
-        .map(|sid| parse_sid(&sid).ok_or(malformed))
+        .map(|sid| parse_sid(&sid).ok_or_else(malformed))
         .transpose()?;
     service
         .revoke(Selection::Subject { subject, except }, BY_APP)

@@ -13,6 +13,9 @@ use serde::de::DeserializeOwned;
 use crate::failure::{Failure, Refusal};
 use crate::service::Service;
 
+/// Longest part of a member's name that is repeated to the caller.
+const NAME_MAX_CHARACTERS: usize = 100;
+
 /// A JSON body, and the SHA-256 of its bytes.
 pub(super) struct Json<T> {
     pub(super) value: T,
@@ -36,9 +39,8 @@ impl<T: DeserializeOwned> FromRequest<Arc<Service>> for Json<T> {
         let bytes = read(request.into_body(), service.settings.request_body_max_bytes).await?;
         let document = hallpass_session::json::parse(&bytes)
             .ok_or(malformed("the body is not JSON, or names a member twice"))?;
-        let value = serde_json::from_value(document).map_err(|_| {
-            malformed("a member of the body is unknown, missing or of the wrong type")
-        })?;
+        let value = serde_path_to_error::deserialize(document)
+            .map_err(|error| Refusal::BodyMalformed(complain(&error)))?;
         Ok(Self {
             value,
             digest: Hash::hash(&bytes),
@@ -74,6 +76,26 @@ async fn read(body: Body, max_bytes: usize) -> Result<Vec<u8>, Failure> {
         Err(error) if error.is::<LengthLimitError>() => Err(Refusal::RequestTooLarge.into()),
         Err(_) => Err(malformed("the body broke off")),
     }
+}
+
+/// Says which member is wrong without repeating a value, which may be a token.
+fn complain(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let words = error.inner().to_string();
+    let named = |kind: &str| words.strip_prefix(kind)?.split('`').nth(1);
+    let known_names = ["missing field ", "unknown field "];
+    for kind in known_names {
+        if let Some(name) = named(kind) {
+            let name: String = name.chars().take(NAME_MAX_CHARACTERS).collect();
+            return format!("{kind}`{name}`");
+        }
+    }
+    let path: String = error
+        .path()
+        .to_string()
+        .chars()
+        .take(NAME_MAX_CHARACTERS)
+        .collect();
+    format!("wrong type or range at `{path}`")
 }
 
 /// `application/json`, with or without parameters.

@@ -8,11 +8,11 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hallpass_session::time::Seconds;
-use hallpass_session::wire::{EdgeKeys, LIST_HEADER, Liveness, Position, RenewRequest, Renewed};
+use hallpass_session::wire::{EdgeKeys, LIST_HEADER, Liveness, Position, RenewRequest};
 use serde::Deserialize;
 
 use super::body::{Json, Parameters, Segment};
-use super::observe::ReceivedUs;
+use super::observe::{EdgeRequest, ReceivedUs};
 use super::problem::Answer;
 use crate::edges::EdgePoll;
 use crate::failure::{Failure, Fault, Refusal};
@@ -131,8 +131,12 @@ fn list_response(answer: ListAnswer) -> Answer<Response> {
 pub(super) async fn renew(
     State(service): State<Arc<Service>>,
     body: Json<RenewRequest>,
-) -> Answer<axum::Json<Renewed>> {
-    service.renew(&body.value).await.map(axum::Json)
+) -> Response {
+    let renewed = service.renew(&body.value).await.map(axum::Json);
+    let mut response = renewed.into_response();
+    let edge_request = EdgeRequest::new(&body.value.request_id);
+    response.extensions_mut().insert(edge_request);
+    response
 }
 
 /// `GET /v1/edge/sessions/{sid}`

@@ -32,6 +32,18 @@ tokio::task_local! {
 #[derive(Clone, Copy)]
 pub(super) struct ReceivedUs(pub(super) u64);
 
+/// The edge's own id of a request, for the log line.
+#[derive(Clone)]
+pub(super) struct EdgeRequest(String);
+
+impl EdgeRequest {
+    /// Keeps what can be an id; the rest could forge a log line.
+    pub(super) fn new(id: &str) -> Self {
+        let safe = |character: &char| u8::try_from(*character).is_ok_and(base64url::is_character);
+        Self(id.chars().filter(safe).take(64).collect())
+    }
+}
+
 /// Wraps a request from its first to its last line of ours.
 pub(super) async fn observe(
     State(service): State<Arc<Service>>,
@@ -67,7 +79,9 @@ pub(super) async fn observe(
         .map_or("", |code| code.0);
     let status = response.status().as_u16();
     let route = route.as_deref().unwrap_or("-");
-    tracing::info!(%method, route, status, code, ms, request_id = id, "request");
+    let edge_request = response.extensions().get::<EdgeRequest>();
+    let edge_request = edge_request.map_or("", |request| request.0.as_str());
+    tracing::info!(%method, route, status, code, ms, request_id = id, edge_request, "request");
     response
 }
 

@@ -33,6 +33,7 @@ impl IntoResponse for Failure {
         }
         let detail = match &self {
             Self::Refusal(Refusal::RequestMalformed(what)) => Some((*what).to_owned()),
+            Self::Refusal(Refusal::BodyMalformed(what)) => Some(what.clone()),
             _ => None,
         };
         let problem = Problem {
@@ -60,13 +61,13 @@ impl IntoResponse for Failure {
 
 fn describe(failure: &Failure) -> (StatusCode, &'static str) {
     match failure {
-        Failure::Refusal(refusal) => (refusal_status(*refusal), refusal.code()),
+        Failure::Refusal(refusal) => (refusal_status(refusal), refusal.code()),
         Failure::Outage(outage) => (StatusCode::SERVICE_UNAVAILABLE, outage.code()),
         Failure::Fault(fault) => (StatusCode::INTERNAL_SERVER_ERROR, fault.code()),
     }
 }
 
-const fn refusal_status(refusal: Refusal) -> StatusCode {
+const fn refusal_status(refusal: &Refusal) -> StatusCode {
     match refusal {
         Refusal::CredentialInvalid
         | Refusal::RenewalMalformed
@@ -76,7 +77,7 @@ const fn refusal_status(refusal: Refusal) -> StatusCode {
         | Refusal::SessionExpired
         | Refusal::Token(_) => StatusCode::UNAUTHORIZED,
         Refusal::ScopeInsufficient => StatusCode::FORBIDDEN,
-        Refusal::RequestMalformed(_) => StatusCode::BAD_REQUEST,
+        Refusal::RequestMalformed(_) | Refusal::BodyMalformed(_) => StatusCode::BAD_REQUEST,
         Refusal::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::PathUnknown | Refusal::SessionUnknown => StatusCode::NOT_FOUND,
         Refusal::MethodRefused => StatusCode::METHOD_NOT_ALLOWED,

@@ -268,9 +268,18 @@ fn flag_goes_before_environment_before_file() {
             .env("HALLPASS_AUDIENCE", "environment"),
     );
 
-    assert_eq!(printed["token_lifetime_secs"], 60);
-    assert_eq!(printed["issuer"], "environment");
-    assert_eq!(printed["audience"], "flag");
+    let of = |key: &str| {
+        let settings = printed.as_array().unwrap();
+        let setting = settings
+            .iter()
+            .find(|setting| setting["key"] == key)
+            .unwrap();
+        (setting["value"].clone(), setting["source"].clone())
+    };
+    assert_eq!(of("token_lifetime_secs"), (json!(60), json!("file")));
+    assert_eq!(of("issuer"), (json!("environment"), json!("environment")));
+    assert_eq!(of("audience"), (json!("flag"), json!("flag")));
+    assert_eq!(of("token_jitter_percent"), (json!(5), json!("default")));
 }
 
 #[test]

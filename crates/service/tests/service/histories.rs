@@ -1,4 +1,4 @@
-//! Random lives of a session, as in the model of docs/protocol.md §4, replayed on SQLite.
+//! Random lives of a session, as in the model of docs/protocol.md §4, replayed on `SQLite`.
 //!
 //! One holder: parallel tabs, lost, late and out-of-order answers never end the session. Two
 //! holders: once both have been answered, the second to renew is found out. Every single verdict is

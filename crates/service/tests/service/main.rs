@@ -1,4 +1,4 @@
-//! The service over HTTP, on a real SQLite file, with a clock that the tests move.
+//! The service over HTTP, on a real `SQLite` file, with a clock that the tests move.
 //!
 //! `running` starts one; each other file tests one idea. `command` runs the real binary.
 

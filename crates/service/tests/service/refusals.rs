@@ -139,6 +139,33 @@ async fn bodies_with_unknown_missing_or_wrong_members_are_refused() {
 }
 
 #[tokio::test]
+async fn wrong_members_are_named_and_no_value_is_repeated() {
+    let service = Running::start().await;
+    let complaint = async |path: &str, body: Value| {
+        let credential = if path == "/v1/sessions" {
+            &service.app
+        } else {
+            &service.edge
+        };
+        let answer = service.post(path, credential, &body).await;
+        serde_json::from_str::<Value>(&answer.body).unwrap()["detail"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+
+    let unknown = complaint("/v1/sessions", json!({"subjekt": "ada"})).await;
+    assert_eq!(unknown, "unknown field `subjekt`");
+    let missing = complaint("/v1/sessions", json!({"subject": "ada"})).await;
+    assert_eq!(missing, "missing field `request`");
+    let wrong = json!({"renewal_token": "secret", "client": {"asn": "secret"}});
+    assert_eq!(
+        complaint("/v1/edge/renew", wrong).await,
+        "wrong type or range at `client.asn`"
+    );
+}
+
+#[tokio::test]
 async fn bodies_that_are_not_strict_json_are_refused() {
     let service = Running::start().await;
     let good = creation("ada").to_string();

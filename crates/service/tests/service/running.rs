@@ -1,4 +1,4 @@
-//! A running service on a throw-away SQLite file, and a client of it.
+//! A running service on a throw-away `SQLite` file, and a client of it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
