@@ -2,6 +2,7 @@
 //! in wasm by `wasm-pack test --node`, from the same bodies.
 
 mod admission;
+mod explain;
 mod revocation;
 mod settings;
 mod support;

@@ -96,10 +96,12 @@ pub(crate) fn token() -> String {
     sign(&header(), &claims())
 }
 
-/// Judges a token as the edge does, at `now`.
+/// Judges a token as the edge does, at `now`; its explanation must agree.
 pub(crate) fn judge(text: &str, now: u64) -> Result<VerifiedToken, Refusal> {
-    let now = UnixSeconds::new(now);
-    token::judge(text, &keyring(), &policy(), hallpass_signature::verify, now)
+    let (verify, at) = (hallpass_signature::verify, UnixSeconds::new(now));
+    let judged = token::judge(text, &keyring(), &policy(), verify, at);
+    crate::explain::agrees(text, judged.as_ref().map_err(|refusal| *refusal), now);
+    judged
 }
 
 pub(crate) fn refusal(text: &str) -> Option<Refusal> {

@@ -7,7 +7,7 @@
 //! Source: docs/protocol.md §1; RFC 7519 §4.1.
 
 use crate::base64url;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, until_broken};
 use crate::time::{Seconds, UnixSeconds};
 use serde_json::{Map, Value};
 use std::ops::ControlFlow::{self, Break, Continue};
@@ -156,10 +156,7 @@ impl TokenPolicy {
         grace: Seconds,
         now: UnixSeconds,
     ) -> Result<(), Refusal> {
-        let first_broken = self.visit_rules(claims, grace, now, |rule, holds| {
-            if holds { Continue(()) } else { Break(rule) }
-        });
-        match first_broken {
+        match self.visit_rules(claims, grace, now, until_broken) {
             Continue(()) => Ok(()),
             Break(rule) => Err(rule.refusal()),
         }

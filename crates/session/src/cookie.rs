@@ -63,12 +63,8 @@ pub fn without_ours(header: &str) -> Option<String> {
 /// Whether a `Set-Cookie` line of the app is about one of our cookies, in any letter case.
 #[must_use]
 pub fn sets_ours(set_cookie: &str) -> bool {
-    let name = set_cookie
-        .split(['=', ';'])
-        .next()
-        .unwrap_or_default()
-        .trim();
-    is_ours(name, str::eq_ignore_ascii_case)
+    let name = set_cookie.split(['=', ';']).next().unwrap_or_default();
+    is_ours_to_others(name)
 }
 
 /// A `Set-Cookie` line that stores `value`.
@@ -101,15 +97,19 @@ fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
-fn is_ours(name: &str, same: impl Fn(&str, &str) -> bool) -> bool {
-    same(name, SESSION_COOKIE) || same(name, RENEWAL_COOKIE)
-}
-
 /// Whether a pair is ours, or hides one of ours behind a comma that joined two header lines.
 fn mentions_ours(pair: &str) -> bool {
     pair.split(',')
-        .map(|part| trim(part.split('=').next().unwrap_or_default()))
-        .any(|name| is_ours(name, str::eq_ignore_ascii_case))
+        .any(|part| is_ours_to_others(part.split('=').next().unwrap_or_default()))
+}
+
+/// Whether some program might take `name` for one of ours: others fold case, and trim more than
+/// spaces and tabs (any white space of Unicode, control bytes, a byte order mark).
+fn is_ours_to_others(name: &str) -> bool {
+    let name = name.trim_matches(|c: char| !c.is_ascii_graphic());
+    [SESSION_COOKIE, RENEWAL_COOKIE]
+        .iter()
+        .any(|ours| ours.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
@@ -180,6 +180,27 @@ mod tests {
             Some("c=3")
         );
         assert_eq!(without_ours(""), None);
+    }
+
+    #[test]
+    fn without_ours_drops_what_other_parsers_trim_to_our_names() {
+        for space in [
+            "\u{a0}",
+            "\u{2000}",
+            "\u{feff}",
+            "\x0b",
+            "\0",
+            "\u{3000} \t",
+        ] {
+            for header in [
+                format!("{space}__Host-session=x; c=3"),
+                format!("c=3; __host-renewal{space}=x"),
+                format!("c=3; a=1,{space}__Host-session{space}=x"),
+            ] {
+                assert_eq!(without_ours(&header).as_deref(), Some("c=3"), "{header:?}");
+            }
+            assert!(sets_ours(&format!("{space}__Host-session{space}=x")));
+        }
     }
 
     #[test]

@@ -109,12 +109,12 @@ impl Unverified<Map<String, Value>> {
     /// [`Malformed`] for every deviation in form.
     pub fn parse(text: &str, kind: Kind) -> Result<Self, Malformed> {
         let parts = Parts::split(text, kind)?;
-        let (algorithm, kid) = read_header(&parts.header()?, kind.typ)?;
+        let (algorithm, key_id) = read_header(&parts.header()?, kind.typ)?;
         let content = parts.payload()?;
         Ok(Self {
             compact: text.into(),
             algorithm,
-            kid,
+            kid: key_id,
             signature: parts.signature,
             content,
         })

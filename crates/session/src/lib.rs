@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Reading order: [`refusal`], [`presented`], [`jws`], [`token`], [`claims`], [`keyring`],
-//! [`revocation`], [`admission`], [`renewal`], [`explain`]; below them [`cookie`], [`path`], [`json`],
-//! [`base64url`], [`time`]; on the wire [`wire`].
+//! [`revocation`], [`admission`], [`renewal`], [`explain`]; below them [`cookie`], [`path`],
+//! [`json`], [`base64url`], [`time`]; on the wire [`wire`].
 
 #![forbid(unsafe_code)]
 #![deny(

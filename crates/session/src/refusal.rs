@@ -6,6 +6,8 @@
 //!
 //! Source: docs/protocol.md §8.
 
+use std::ops::ControlFlow::{self, Break, Continue};
+
 /// The client's request cannot pass as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
@@ -100,6 +102,11 @@ impl Refusal {
                 | Self::RequirementUnmet
         )
     }
+}
+
+/// Ends a visit of rules at the first broken one.
+pub(crate) fn until_broken<R>(rule: R, holds: bool) -> ControlFlow<R> {
+    if holds { Continue(()) } else { Break(rule) }
 }
 
 /// A dependency cannot be reached or gives no usable answer; nothing is said about the client.

@@ -15,7 +15,7 @@ use crate::base64url;
 use crate::claims::SessionClaims;
 use crate::jws::{Kind, Unverified, Verified};
 use crate::keyring::HS256_KID;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, until_broken};
 use crate::time::{Seconds, UnixSeconds};
 use crate::wire::{ListClaims, Position};
 use roaring::RoaringBitmap;
@@ -55,7 +55,7 @@ pub enum ListFault {
 }
 
 /// The list as this isolate knows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RevocationList {
     position: Position,
     began: UnixSeconds,
@@ -68,7 +68,7 @@ pub struct RevocationList {
 type Buckets = BTreeMap<UnixSeconds, RoaringBitmap>;
 
 /// Entries of an epoch that has been replaced: their indexes may be given out anew since.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct OlderEpoch {
     applies_before: UnixSeconds,
     buckets: Buckets,
@@ -219,10 +219,7 @@ impl RevocationList {
     ///
     /// `TokenUntrusted` if its key is no longer trusted, `SessionRevoked` if its session has ended.
     pub fn judge(&self, kid: &str, claims: &SessionClaims) -> Result<(), Refusal> {
-        let first_broken = self.visit_rules(kid, claims, |rule, holds| {
-            if holds { Continue(()) } else { Break(rule) }
-        });
-        match first_broken {
+        match self.visit_rules(kid, claims, until_broken) {
             Continue(()) => Ok(()),
             Break(rule) => Err(rule.refusal()),
         }
