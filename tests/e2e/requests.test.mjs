@@ -4,8 +4,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { tidyUp } from "./harness/children.mjs";
-import { send, sendRaw } from "./harness/client.mjs";
-import { Gate, assertProblem, startGate } from "./harness/gate.mjs";
+import { sendRaw } from "./harness/client.mjs";
+import { DIAGNOSTIC_CREDENTIAL, Gate, assertProblem, freshGate, startGate } from "./harness/gate.mjs";
 import { Issuer, encode, newRenewalToken, newSid } from "./harness/mint.mjs";
 import { problem } from "./harness/stand_in_service.mjs";
 import { RUNTIMES, edgeSettings, newKey, startEdge } from "./harness/system.mjs";
@@ -50,6 +50,14 @@ const PLAIN_PATHS = [
   ["/public/a?b=../../private", "/public/a?b=../../private"],
   ["/public/a?b=%2f;c//d", "/public/a?b=%2f;c//d"],
   ["/public/@:!$&'()*+,=", "/public/@:!$&'()*+,="],
+];
+
+const ROUTES = [
+  { path: "/unchecked", csrf: false },
+  { path: "/recent", max_auth_age_secs: 60 },
+  { path: "/admin/*", require: { role: ["admin"] } },
+  { path: "/mixed", methods: ["GET"], access: "public" },
+  { path: "/no-sockets", websocket: "refuse" },
 ];
 
 const EVIL = "https://evil.example";
@@ -103,7 +111,7 @@ for (const { name, raw } of RUNTIMES) {
     /** @type {import("./harness/gate.mjs").Gate} */
     let gate;
     before(async () => {
-      gate = await startGate({ raw, settings: { routes: [{ path: "/unchecked", csrf: false }, { path: "/closed/*", on_outage: "refuse" }] } });
+      gate = await startGate({ raw, settings: { routes: ROUTES } });
     });
     after(() => gate.stop());
 
@@ -265,6 +273,67 @@ for (const { name, raw } of RUNTIMES) {
       assert.ok(ended.headers["hallpass-session-token"]);
     });
 
+    test("edge asks for a new sign-in where a route wants a recent one", async () => {
+      const token = gate.issuer.token({ auth_time: now() - 100, iat: now() - 10 });
+      await gate.refuses(() => gate.withCookie(token, { path: "/recent" }), "reauthentication_required", 401);
+      const page = await gate.withCookie(token, { path: "/recent", headers: [["Accept", "text/html"]] });
+      assert.deepEqual([page.status, page.headers.location, page.cookies], [303, "/sign-in?return_to=/recent", []]);
+      assert.equal((await gate.withCookie(gate.issuer.token(), { path: "/recent" })).status, 200);
+    });
+
+    test("edge refuses sessions that lack what a route requires", async () => {
+      for (const claims of [{}, { ext: { role: "user" } }, { ext: { role: ["user"] } }, { ext: { roles: "admin" } }, { sub: "admin" }]) {
+        const token = gate.issuer.token(claims);
+        await gate.refuses(() => gate.withCookie(token, { path: "/admin/x" }), "requirement_unmet", 403);
+        const page = await gate.withCookie(token, { path: "/admin/x", headers: [["Accept", "text/html"]] });
+        assert.deepEqual([page.status, page.headers.location], [403, undefined]);
+      }
+      for (const role of ["admin", ["user", "admin"]]) {
+        assert.equal((await gate.withCookie(gate.issuer.token({ ext: { role } }), { path: "/admin/x" })).status, 200);
+      }
+    });
+
+    test("edge takes the first route that covers path and method", async () => {
+      await gate.refuses(() => gate.send({ method: "POST", path: "/mixed" }), "session_missing", 401);
+      assert.equal((await gate.send({ path: "/mixed" })).status, 200);
+      assert.equal((await gate.send({ method: "HEAD", path: "/mixed" })).status, 200);
+    });
+
+    test("edge refuses sockets where a route says so", async () => {
+      const headers = pairs({ Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", Origin: gate.origin });
+      await gate.refuses(() => gate.withCookie(gate.issuer.token(), { path: "/no-sockets", headers }), "request_malformed", 400);
+    });
+
+    test("edge's own paths refuse other methods, names and forms", async () => {
+      const token = gate.issuer.token();
+      const own = (method, path, more = {}) => gate.withCookie(token, { method, path: `/.session/${path}`, body: method === "GET" ? undefined : "", ...more, headers: [["Origin", gate.origin], ...(more.headers ?? [])] });
+      for (const [method, path] of [["PUT", "health"], ["GET", "end"], ["GET", "sign-out"], ["POST", "api/sessions"], ["DELETE", ""], ["POST", "assets/portal.css"]]) {
+        assertProblem(await own(method, path), "method_refused", 405);
+      }
+      for (const path of ["nothing", "assets/nothing.js", "assets/portal.html", "api", "api/session/", "assertion-keys.json", "Health"]) {
+        assertProblem(await own("GET", path), "not_found", 404);
+      }
+      const kind = ["Content-Type", "application/x-www-form-urlencoded"];
+      const forms = [[[kind], ""], [[kind], `sid=${newSid()}&others=1`], [[kind], `sid=${"x".repeat(2000)}`], [[["Content-Type", "application/json"]], `{"others":true}`]];
+      for (const [headers, body] of forms) assertProblem(await own("POST", "end", { headers, body }), "request_malformed", 400);
+      assert.equal((await own("POST", "end", { headers: [kind], body: "others=1" })).status, 303);
+      assertProblem(await gate.send({ path: "/.session/" }), "session_missing", 401);
+    });
+
+    test("edge shows its health to all and its memory to nobody without the credential", async () => {
+      await gate.withCookie(gate.issuer.token());
+      for (const credential of [undefined, "wrong", `${DIAGNOSTIC_CREDENTIAL}x`]) {
+        const headers = credential ? [["Hallpass-Diagnostics", credential]] : [];
+        const answer = await gate.send({ path: "/.session/health", headers });
+        assert.deepEqual([answer.status, answer.json, answer.headers["hallpass-decision"]], [200, { status: "ok" }, undefined]);
+      }
+      const answer = await gate.send({ path: "/.session/health", headers: [["Hallpass-Diagnostics", DIAGNOSTIC_CREDENTIAL]] });
+      assert.deepEqual(Object.keys(answer.json).sort(), ["counters", "keys", "list", "memo", "status"]);
+      assert.ok(answer.json.list.age_ms >= 0 && answer.json.counters.refused > 0);
+      assert.equal(JSON.parse(answer.headers["hallpass-decision"]).code, "own");
+      assert.equal(gate.app.seen.some((seen) => seen.rawHeaders.join().includes(DIAGNOSTIC_CREDENTIAL)), false);
+    });
+
     test("edge answers 502 while the app is down, and serves again when it is back", async () => {
       await gate.app.stop();
       for (const path of ["/private", "/public/a"]) {
@@ -294,16 +363,16 @@ for (const { name, raw } of RUNTIMES) {
       ];
       for (const [what, answerOf] of odd) {
         // An isolate rests after a failed renewal: each answer gets a fresh one.
-        const fresh = await freshEdge(gate, raw);
+        const fresh = await freshGate(gate);
         gate.service.onRenew = answerOf;
         const headers = [["Cookie", `__Host-session=${expired(gate.issuer)}; __Host-renewal=${newRenewalToken()}`]];
         const before = gate.app.seen.length;
-        const answer = await send(fresh.origin, { path: "/private", headers });
+        const answer = await fresh.send({ path: "/private", headers });
         assertProblem(answer, "service_unavailable", 503);
-        const page = await send(fresh.origin, { path: "/private", headers: [...headers, ["Accept", "text/html"]] });
+        const page = await fresh.send({ path: "/private", headers: [...headers, ["Accept", "text/html"]] });
         assert.deepEqual([page.status, page.headers.location], [503, undefined], what);
         assert.deepEqual([answer.cookies, page.cookies, gate.app.seen.length], [[], [], before], what);
-        await fresh.stop();
+        await fresh.edge.stop();
       }
     });
   });
@@ -391,11 +460,3 @@ function assertNoSecret(edge, values) {
 const signIn = (gate) => gate.send({ method: "POST", path: "/sign-in", headers: [["Origin", gate.origin]], body: "user=ada" });
 
 const expired = (issuer) => issuer.token({ iat: now() - 400, auth_time: now() - 400, exp: now() - 100 });
-
-/** Another edge between the same service and app. */
-function freshEdge(gate) {
-  const { issuer, audience } = gate.issuer;
-  const between = { issuer, audience, serviceUrl: gate.service.origin, upstreamUrl: gate.app.origin };
-  const secrets = { EDGE_CREDENTIAL: gate.service.credential, ASSERTION_KEY: gate.assertionKey };
-  return startEdge({ raw: true, settings: edgeSettings(between), secrets });
-}

@@ -59,9 +59,7 @@ describe("in a browser", () => {
     await ada.signIn("ada");
     assert.equal(ada.location, "/?from=a-link");
     await ada.screenshot("demo");
-    await ada.page.emulateMedia({ colorScheme: "dark" });
-    await ada.screenshot("demo-dark");
-    await ada.page.emulateMedia({ colorScheme: "light" });
+    await ada.screenshotInTheDark("demo-dark");
   });
 
   test("browser keeps both cookies where no script can read them", async () => {
@@ -88,9 +86,7 @@ describe("in a browser", () => {
     await ada.page.reload();
     assert.equal(await rowOf(ada, "Chrome on Android").count(), 1);
     await ada.screenshot("portal");
-    await ada.page.emulateMedia({ colorScheme: "dark" });
-    await ada.screenshot("portal-dark");
-    await ada.page.emulateMedia({ colorScheme: "light" });
+    await ada.screenshotInTheDark("portal-dark");
     await phone.page.goto("/.session/");
     await phone.assertFits();
     await phone.screenshot("portal-phone");

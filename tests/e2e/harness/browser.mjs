@@ -83,6 +83,15 @@ export class Visitor {
     await this.page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true });
   }
 
+  /** The page as somebody sees it who likes it dark: loaded so, since colours may move on a change. @param {string} name */
+  async screenshotInTheDark(name) {
+    await this.page.emulateMedia({ colorScheme: "dark" });
+    await this.page.reload();
+    await this.screenshot(name);
+    await this.page.emulateMedia({ colorScheme: "light" });
+    await this.page.reload();
+  }
+
   /** Asserts that nothing sticks out to the side. */
   async assertFits() {
     const [content, window] = await this.page.evaluate(() => [document.scrollingElement.scrollWidth, innerWidth]);

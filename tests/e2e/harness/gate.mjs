@@ -9,6 +9,22 @@ import { edgeSettings, newKey, startEdge } from "./system.mjs";
 export const DIAGNOSTIC_CREDENTIAL = "hpc_diagnostic_e2e";
 
 /**
+ * Starts another edge in bare workerd, with an empty memory, between the same service and app.
+ *
+ * @param {Gate} gate
+ * @param {Record<string, unknown>} [settings]
+ * @param {Record<string, string>} [secrets]
+ */
+export async function freshGate(gate, settings = {}, secrets = {}) {
+  const { service, app, assertionKey } = gate;
+  const { issuer, audience } = service.issuer;
+  const between = { issuer, audience, serviceUrl: service.origin, upstreamUrl: app.origin };
+  const all = { EDGE_CREDENTIAL: service.credential, ASSERTION_KEY: assertionKey, ...secrets };
+  const edge = await startEdge({ raw: true, settings: edgeSettings(between, settings), secrets: all });
+  return new Gate({ service, app, edge, assertionKey, raw: true });
+}
+
+/**
  * Starts all three.
  *
  * @param {{raw: boolean, settings?: Record<string, unknown>, secrets?: Record<string, string>}} options

@@ -17,32 +17,45 @@ export const newSid = () => encode(randomBytes(16));
 /** A renewal token by its form; only its issuer could check more. */
 export const newRenewalToken = () => `hp1.${encode(randomBytes(61))}`;
 
+/** What each algorithm takes from Node's crypto. */
+const KEY_TYPES = {
+  EdDSA: { type: "ed25519", options: {}, digest: null },
+  Ed25519: { type: "ed25519", options: {}, digest: null },
+  ES256: { type: "ec", options: { namedCurve: "P-256" }, digest: "sha256" },
+};
+
 export class Key {
-  /** @param {string} kid */
-  constructor(kid) {
-    const { publicKey, privateKey } = generateKeyPairSync("ed25519");
-    this.kid = kid;
-    this.privateKey = privateKey;
-    this.publicKey = publicKey;
+  /** @param {string} kid @param {"EdDSA" | "Ed25519" | "ES256"} [alg] */
+  constructor(kid, alg = "EdDSA") {
+    const { type, options } = KEY_TYPES[alg];
+    const { publicKey, privateKey } = generateKeyPairSync(type, options);
+    Object.assign(this, { kid, alg, publicKey, privateKey });
   }
 
   /** As `GET /v1/edge/keys` shows it. */
   get jwk() {
-    return { ...this.publicKey.export({ format: "jwk" }), kid: this.kid, alg: "EdDSA", use: "sig" };
+    const { kid, alg } = this;
+    return { ...this.publicKey.export({ format: "jwk" }), kid, alg, use: "sig" };
   }
 
-  /** The public key's 32 bytes, as an attacker knows them. */
+  /** The private key as a JWK: what no set may hold. */
+  get privateJwk() {
+    return { ...this.jwk, ...this.privateKey.export({ format: "jwk" }) };
+  }
+
+  /** The public key's x coordinate, as an attacker knows it. */
   get publicBytes() {
     return Buffer.from(this.jwk.x, "base64url");
   }
 
   /**
    * @param {string} header JSON text
-   * @param {string} payload JSON text
+   * @param {string | Buffer} payload JSON text
    */
   compact(header, payload) {
     const signed = `${encode(header)}.${encode(payload)}`;
-    return `${signed}.${encode(sign(null, Buffer.from(signed), this.privateKey))}`;
+    const key = { key: this.privateKey, dsaEncoding: "ieee-p1363" };
+    return `${signed}.${encode(sign(KEY_TYPES[this.alg].digest, Buffer.from(signed), key))}`;
   }
 }
 
@@ -101,12 +114,12 @@ export class Issuer {
     return encode(JSON.stringify(set));
   }
 
-  /** A signed revocation list. */
-  list(content) {
-    const header = { alg: "EdDSA", kid: this.listKey.kid, typ: "revocations+jwt" };
+  /** A signed revocation list of these claims. */
+  list(content, { header = {}, key = this.listKey } = {}) {
     const at = now();
     const claims = { iss: this.issuer, iat: at, exp: at + 300, ...content };
-    return this.listKey.compact(JSON.stringify(header), JSON.stringify(claims));
+    const whole = { alg: key.alg, kid: key.kid, typ: "revocations+jwt", ...header };
+    return key.compact(JSON.stringify(whole), JSON.stringify(claims));
   }
 }
 

@@ -28,6 +28,10 @@ export class StandInService extends LocalServer {
   extraKeys = [];
   /** What `renew` answers. @type {(call: Call) => Reply} */
   onRenew = () => problem(401, "renewal_unknown");
+  /** Changes the answer with the keys. @type {(keys: {session: {keys: object[]}, list: {keys: object[]}}) => object} */
+  onKeys = (keys) => keys;
+  /** Changes the answer with the list. @type {(reply: Reply) => Reply} */
+  onList = (reply) => reply;
   #to = 1;
 
   constructor() {
@@ -59,6 +63,12 @@ export class StandInService extends LocalServer {
     };
   }
 
+  /** Claims of the whole list, without its sessions. */
+  get listClaims() {
+    const { revokedBefore: revoked_before, kids } = this;
+    return { epoch: EPOCH, began: now() - 3600, from: 0, to: this.#to, revoked_before, kids, sessions: [] };
+  }
+
   async #serve(request, response) {
     const url = new URL(request.url, this.origin);
     const chunks = [];
@@ -73,6 +83,7 @@ export class StandInService extends LocalServer {
     };
     this.calls.push(call);
     const { status, headers = {}, body } = this.#answer(call);
+    if (status === 0) return response.destroy();
     const kind = status < 400 ? "application/json" : "application/problem+json";
     response.writeHead(status, { "content-type": kind, "cache-control": "no-store", ...headers });
     response.end(typeof body === "object" ? JSON.stringify(body) : body);
@@ -83,9 +94,9 @@ export class StandInService extends LocalServer {
     if (call.headers.authorization !== `Bearer ${this.credential}`) return problem(401, "credential_refused");
     switch (`${call.method} ${call.path}`) {
       case "GET /v1/edge/keys":
-        return { status: 200, body: this.#keys() };
+        return { status: 200, body: this.onKeys(this.#keys()) };
       case "GET /v1/edge/revocations":
-        return this.#revocations(call);
+        return this.onList(this.#revocations(call));
       case "POST /v1/edge/renew":
         return this.onRenew(call);
       case "POST /v1/edge/me/revoke":
@@ -112,15 +123,7 @@ export class StandInService extends LocalServer {
     }
     const minute = (Math.floor(now() / 60) + 120) * 60;
     const sessions = this.revoked.length ? [{ exp: minute, idx: encode(roaring(this.revoked)) }] : [];
-    const body = this.issuer.list({
-      epoch: EPOCH,
-      began: now() - 3600,
-      from: 0,
-      to: this.#to,
-      revoked_before: this.revokedBefore,
-      kids: this.kids,
-      sessions,
-    });
+    const body = this.issuer.list({ ...this.listClaims, sessions });
     return { status: 200, headers: { ...position, "content-type": "application/jose" }, body };
   }
 }
