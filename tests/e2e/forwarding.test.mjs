@@ -12,7 +12,7 @@ import { open, sendRaw } from "./harness/client.mjs";
 import { startGate } from "./harness/gate.mjs";
 import { openSocket } from "./harness/socket.mjs";
 import { streaming } from "./harness/stand_in_app.mjs";
-import { RUNTIMES, edgeSettings, startDemo, startEdge } from "./harness/system.mjs";
+import { LIST_MAX_AGE_SECS, RUNTIMES, edgeSettings, startDemo, startEdge } from "./harness/system.mjs";
 import { now, within } from "./harness/wait.mjs";
 
 tidyUp();
@@ -34,6 +34,9 @@ const DROPPED_NAMES = [
   "true_client_ip", "X-Original-URL", "X_Original_URL", "X-Rewrite-URL", "X-HTTP-Method", "X-HTTP-Method-Override",
   "X_HTTP_Method_Override", "X-Method-Override",
 ];
+
+/** A busy machine may be late by this much, in milliseconds. */
+const SLACK_MS = 500;
 
 const MARK = "forged-by-the-client";
 
@@ -345,6 +348,17 @@ for (const { name, raw } of RUNTIMES) {
         assert.deepEqual([message.opcode, digest(message.payload)], [opcode, digest(payload)]);
       }
       socket.close();
+    });
+
+    test("socket ends within the bound after its session, others go on", async () => {
+      const claims = gate.issuer.claims();
+      const [ended, other] = await Promise.all([gate.issuer.token(claims), gate.issuer.token()].map((token) => openSocket(demoEdge.origin, token)));
+      gate.service.revoke(claims.idx);
+      const { opcode, payload } = await within("the socket ends", ended.receive(), LIST_MAX_AGE_SECS * 1000 + SLACK_MS);
+      assert.deepEqual([opcode, payload.readUInt16BE()], [8, 4401]);
+      other.send(1, Buffer.from("still here"));
+      assert.equal(String((await within("the echo", other.receive())).payload), "still here");
+      other.close();
     });
   });
 }
