@@ -205,8 +205,13 @@ async fn take_in(
     asked: Option<&Position>,
     started_ms: i64,
 ) -> Result<(), Outage> {
-    let proven = answer.header.position.clone();
-    if let Some(text) = answer.list {
+    let ListAnswer { header, list } = answer;
+    // Refused before anything is taken in: a read after its own answer proves nothing.
+    let confirmed_ms = header
+        .confirmed_at_ms(started_ms, platform::now_ms())
+        .ok_or_else(|| refuse_list(edge, "read after its answer"))?;
+    let proven = header.position;
+    if let Some(text) = list {
         let question = ask_about_list(edge, &text).await?;
         let verdict = hallpass_signature::verify(&question);
         let list = question
@@ -219,13 +224,7 @@ async fn take_in(
     } else if asked != Some(&proven) {
         return Err(refuse_list(edge, "nothing new, at another position"));
     }
-    confirm(
-        edge,
-        &proven,
-        answer
-            .header
-            .confirmed_at_ms(started_ms, platform::now_ms()),
-    )
+    confirm(edge, &proven, confirmed_ms)
 }
 
 type ListQuestion = SignatureQuestion<ListClaims>;
@@ -280,8 +279,7 @@ fn is_behind(known: &RevocationList, list: &ListClaims) -> bool {
 }
 
 /// Believes the service's word on when it read, if the list in memory is the one it speaks of.
-fn confirm(edge: &Edge, proven: &Position, confirmed_ms: Option<i64>) -> Result<(), Outage> {
-    let confirmed_ms = confirmed_ms.ok_or_else(|| refuse_list(edge, "read after its answer"))?;
+fn confirm(edge: &Edge, proven: &Position, confirmed_ms: i64) -> Result<(), Outage> {
     let mut memory = edge.list.borrow_mut();
     let held = memory.known.as_ref().map(RevocationList::position);
     match held {

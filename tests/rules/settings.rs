@@ -152,3 +152,35 @@ fn read_names_the_secret_that_is_missing_or_weak_and_never_its_value() {
         );
     }
 }
+
+/// Every sample of settings in README and docs is a whole table that the edge takes.
+#[cfg(not(target_family = "wasm"))]
+#[test]
+fn parse_accepts_every_sample_in_the_docs() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(root.join("docs"))
+        .expect("docs")
+        .map(|file| file.expect("a file").path());
+    let mut samples = 0;
+    for page in docs
+        .chain([root.join("README.md")])
+        .filter(|it| it.extension().is_some_and(|e| e == "md"))
+    {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        let blocks = text
+            .split("```toml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next());
+        for block in blocks.filter(|block| block.contains("[vars.HALLPASS]")) {
+            let file: toml::Table = block
+                .parse()
+                .unwrap_or_else(|why| panic!("{page:?}: {why}"));
+            let table = serde_json::to_string(&file["vars"]["HALLPASS"]).expect("JSON");
+            if let Err(fault) = Settings::parse(&table) {
+                panic!("{page:?}: {fault}");
+            }
+            samples += 1;
+        }
+    }
+    assert!(samples > 0, "no sample found");
+}
