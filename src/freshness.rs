@@ -213,7 +213,7 @@ async fn take_in(
     let proven = header.position;
     if let Some(text) = list {
         let question = ask_about_list(edge, &text).await?;
-        let verdict = hallpass_signature::verify(&question);
+        let verdict = edge.platform_keys.verify(&question).await;
         let list = question
             .answered(verdict)
             .map_err(|_| refuse_list(edge, "signature"))?;
