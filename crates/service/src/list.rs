@@ -151,18 +151,7 @@ impl Service {
 
     fn sign_list(&self, known: &Known, from: u64) -> Result<String, Failure> {
         let now = self.clock.now();
-        let claims = ListClaims {
-            iss: self.settings.issuer.clone(),
-            iat: now.get(),
-            exp: now.plus(LIST_LIFETIME).get(),
-            epoch: known.epoch.clone(),
-            began: known.began.get(),
-            from,
-            to: known.seq,
-            revoked_before: known.revoked_before.get(),
-            kids: known.kids.clone(),
-            sessions: known.buckets_after(from),
-        };
+        let claims = known.claims_after(from, &self.settings.issuer, now);
         let list = self.keys().list_signer(now)?.sign_list(&claims)?;
         if list.len() > LIST_WARN_BYTES {
             tracing::warn!(
@@ -172,6 +161,11 @@ impl Service {
         }
         Ok(list)
     }
+}
+
+/// The whole list as `read` has it, for who holds the table and needs no signature.
+pub(crate) fn whole_list(read: LogRead, issuer: &str, now: UnixSeconds) -> ListClaims {
+    Known::new(read, 0).claims_after(0, issuer, now)
 }
 
 impl Known {
@@ -219,6 +213,21 @@ impl Known {
         match held {
             Some(held) if held.epoch == self.epoch && held.to >= self.dropped_to => held.to,
             _ => 0,
+        }
+    }
+
+    fn claims_after(&self, from: u64, issuer: &str, now: UnixSeconds) -> ListClaims {
+        ListClaims {
+            iss: issuer.to_owned(),
+            iat: now.get(),
+            exp: now.plus(LIST_LIFETIME).get(),
+            epoch: self.epoch.clone(),
+            began: self.began.get(),
+            from,
+            to: self.seq,
+            revoked_before: self.revoked_before.get(),
+            kids: self.kids.clone(),
+            sessions: self.buckets_after(from),
         }
     }
 

@@ -286,6 +286,11 @@ pub struct CredentialRow {
 }
 
 /// The session table.
+///
+/// # Errors
+///
+/// Every method fails with `StoreError::Unavailable` when the database does not do its part, and
+/// with `StoreError::Damaged` when a row holds what cannot be. Nothing is then known to be written.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Writes a session, or finds the one an earlier request with the same key made.

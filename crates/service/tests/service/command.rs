@@ -23,7 +23,7 @@ impl Served {
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(folder.join("log")).unwrap())
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -203,6 +203,64 @@ async fn revocation_by_command_is_served_by_the_running_service() {
         serde_json::from_str::<Value>(&shown).unwrap()["ended"]["by"],
         "admin"
     );
+}
+
+#[tokio::test]
+async fn log_has_a_line_per_request_and_no_secret() {
+    let folder = folder();
+    let (edge, app) = (
+        credential(folder.path(), "edge"),
+        credential(folder.path(), "app"),
+    );
+    let served = Served::start(folder.path(), &["--log-format", "json"]);
+    let created = served.create(&app).await;
+    let renewed = served.renew(&edge, &created.renewal_token).await;
+    served
+        .post(
+            "/v1/edge/renew",
+            &app,
+            &json!({"renewal_token": "hp1.SECRET"}),
+        )
+        .await;
+    served
+        .post(
+            "/v1/edge/renew?SECRET=1",
+            &edge,
+            &json!({"renewal_token": "hp1.SECRET"}),
+        )
+        .await;
+    served
+        .post("/SECRET", "SECRET", &json!({"SECRET": "SECRET"}))
+        .await;
+    assert_eq!(served.terminate(), 0);
+
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let requests: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["message"] == "request")
+        .collect();
+    assert_eq!(requests.len(), 5);
+    assert_eq!(requests[0]["route"], "/v1/sessions");
+    assert_eq!(
+        (&requests[3]["status"], &requests[3]["code"]),
+        (&json!(401), &json!("renewal_malformed"))
+    );
+    let secrets = [
+        &edge,
+        &app,
+        &created.session_token,
+        &created.renewal_token,
+        &renewed.session_token,
+        &renewed.renewal_token,
+        "SECRET",
+    ];
+    for secret in secrets {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
 }
 
 #[test]

@@ -296,6 +296,33 @@ async fn database_that_cannot_be_used_is_an_outage() {
 }
 
 #[tokio::test]
+async fn locked_database_is_an_outage_and_heals_by_itself() {
+    let service = Running::start_with("request_timeout_ms = 100").await;
+    let created = service.create("ada").await;
+    let mut other = service.sql().await;
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .unwrap();
+
+    service
+        .renew(&created.renewal_token)
+        .await
+        .refused(503, "request_timed_out");
+    service
+        .get("/v1/edge/keys", &service.edge)
+        .await
+        .json::<Value>(reqwest::StatusCode::OK);
+
+    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    let mut answer = service.renew(&created.renewal_token).await;
+    while answer.status == 503 {
+        answer = service.renew(&created.renewal_token).await;
+    }
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+#[tokio::test]
 async fn answers_are_never_stored() {
     let service = Running::start().await;
     service.create("ada").await;

@@ -1,9 +1,9 @@
 //! The session table in `SQLite`: the embedded default.
 //!
-//! One writing task ([`writer`]) and a pool of readers on one file in WAL mode with
+//! One writing task (`writer`) and a pool of readers on one file in WAL mode with
 //! `synchronous = FULL`: an acknowledged write survives a power cut. Several processes may share
-//! the file. The transactions themselves are one file per idea: [`creation`], [`renewal`],
-//! [`revocation`], [`register`] (keys and credentials).
+//! the file. The transactions themselves are one file per idea: `creation`, `renewal`,
+//! `revocation`, `register` (keys and credentials).
 
 mod creation;
 mod register;
@@ -247,7 +247,7 @@ impl Now {
     /// The second to issue at: now, but never before the watermark or the epoch. Both may lie in
     /// the second after now, which every verifier tolerates.
     async fn issuing_second(&self, tx: &mut SqliteConnection) -> Result<UnixSeconds, StoreError> {
-        let sql = "SELECT w.revoked_before, h.began FROM watermark w JOIN head h";
+        let sql = "SELECT w.revoked_before, h.began FROM watermark w CROSS JOIN head h";
         let row = sqlx::query(sql).fetch_one(tx).await.map_err(unavailable)?;
         let floor = time(&row, "revoked_before")?.max(time(&row, "began")?);
         Ok(self.read().max(floor))

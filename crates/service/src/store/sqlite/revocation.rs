@@ -143,7 +143,7 @@ pub(super) async fn live_of_subject(
     now: UnixSeconds,
 ) -> Result<Vec<(Sid, u32)>, StoreError> {
     let sql = "SELECT s.sid, s.idx FROM sessions s JOIN renewals n ON n.sid = s.sid \
-               JOIN watermark w LEFT JOIN revocations r ON r.sid = s.sid \
+               CROSS JOIN watermark w LEFT JOIN revocations r ON r.sid = s.sid \
                WHERE s.subject = ? AND r.sid IS NULL AND s.created_at >= w.revoked_before \
                AND s.ends_at > ? AND n.confirmed_at + s.idle_secs > ? \
                ORDER BY s.created_at, s.sid";
@@ -171,7 +171,7 @@ pub(super) async fn read_log(
     listed_since: UnixSeconds,
 ) -> Result<LogRead, StoreError> {
     let mut tx = pool.begin().await.map_err(unavailable)?;
-    let sql = "SELECT h.seq, h.epoch, h.began, w.revoked_before FROM head h JOIN watermark w";
+    let sql = "SELECT h.seq, h.epoch, h.began, w.revoked_before FROM head h CROSS JOIN watermark w";
     let head = sqlx::query(sql)
         .fetch_one(&mut *tx)
         .await
@@ -239,7 +239,7 @@ async fn list_exp(tx: &mut SqliteConnection, now: UnixSeconds) -> Result<UnixSec
 
 async fn count_live(tx: &mut SqliteConnection, now: UnixSeconds) -> Result<u64, StoreError> {
     let sql = "SELECT COUNT(*) AS live FROM sessions s JOIN renewals n ON n.sid = s.sid \
-               JOIN watermark w LEFT JOIN revocations r ON r.sid = s.sid \
+               CROSS JOIN watermark w LEFT JOIN revocations r ON r.sid = s.sid \
                WHERE r.sid IS NULL AND s.created_at >= w.revoked_before \
                AND s.ends_at > ? AND n.confirmed_at + s.idle_secs > ?";
     let row = sqlx::query(sql)

@@ -18,7 +18,7 @@ pub(super) const SELECT_SESSIONS: &str = "SELECT s.sid, s.idx, s.subject, s.crea
      s.ends_at, s.idle_secs, s.persistent, s.device_label, s.device_kind, s.device_browser, \
      s.device_os, s.amr, s.ext, n.generation, n.branch, n.confirmed_at, n.agent, n.ip, n.country, \
      n.region, n.city, n.asn, r.revoked_at, r.ended_by, r.reason, w.revoked_before \
-     FROM sessions s JOIN renewals n ON n.sid = s.sid JOIN watermark w \
+     FROM sessions s JOIN renewals n ON n.sid = s.sid CROSS JOIN watermark w \
      LEFT JOIN revocations r ON r.sid = s.sid ";
 
 /// A number as `SQLite` keeps it.
