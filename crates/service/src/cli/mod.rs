@@ -6,8 +6,10 @@
 
 mod config;
 mod credentials;
+mod explain;
 mod keys;
 mod migrate;
+mod presented;
 mod report;
 mod serve;
 mod sessions;
@@ -91,6 +93,11 @@ enum Command {
     /// Look at sessions and end them
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
+    /// Say rule by rule why a session token passes or is refused
+    ///
+    /// Give the token by standard input or file, never as an argument. Neither it nor its signature
+    /// is printed. Exit code 0: it would pass; 1: it would not.
+    Explain(Box<explain::ExplainArguments>),
 }
 
 /// Why a command did not do its work.
@@ -98,6 +105,8 @@ enum Command {
 enum CommandError {
     /// Asked and answered: no. Exit code 1.
     No(String),
+    /// The same, and the report has said it. Exit code 1.
+    Reported,
     /// The command or the settings make no sense. Exit code 2.
     Usage(String),
     /// The database cannot be reached. Exit code 3.
@@ -116,11 +125,11 @@ pub fn run() -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return explain(&CommandError::No(error.to_string())),
+        Err(error) => return complain(&CommandError::No(error.to_string())),
     };
     match runtime.block_on(dispatch(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => explain(&error),
+        Err(error) => complain(&error),
     }
 }
 
@@ -161,6 +170,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
         Command::Credentials(command) => credentials::run(&everywhere, command).await,
         Command::Keys(command) => keys::run(&everywhere, command).await,
         Command::Sessions(command) => sessions::run(&everywhere, command).await,
+        Command::Explain(arguments) => explain::run(&everywhere, *arguments).await,
     }
 }
 
@@ -213,8 +223,9 @@ impl Everywhere {
     }
 }
 
-fn explain(error: &CommandError) -> ExitCode {
+fn complain(error: &CommandError) -> ExitCode {
     let (code, text) = match error {
+        CommandError::Reported => return ExitCode::from(1),
         CommandError::No(text) => (1, text),
         CommandError::Usage(text) => (2, text),
         CommandError::Unreachable(text) => (3, text),

@@ -28,7 +28,10 @@ pub(super) fn read_bounded(file: &Path, max_bytes: u64) -> Result<Vec<u8>, Comma
         if std::io::stdin().is_terminal() {
             eprintln!("reading standard input; end it with Ctrl-D");
         }
-        std::io::stdin().lock().take(max_bytes + 1).read_to_end(&mut bytes)
+        std::io::stdin()
+            .lock()
+            .take(max_bytes + 1)
+            .read_to_end(&mut bytes)
     } else {
         let opened = std::fs::File::open(file);
         opened.and_then(|file| file.take(max_bytes + 1).read_to_end(&mut bytes))
@@ -53,7 +56,10 @@ fn name(file: &Path) -> String {
     let shown = file.display().to_string();
     if is_standard_input(file) {
         "standard input".to_owned()
-    } else if ["eyJ", "hp1.", "Bearer", "__Host-"].iter().any(|start| shown.starts_with(start)) {
+    } else if ["eyJ", "hp1.", "Bearer", "__Host-"]
+        .iter()
+        .any(|start| shown.starts_with(start))
+    {
         "this looks like a token, and tokens are given by standard input or by file, never as an \
          argument, which the shell's history keeps"
             .to_owned()
@@ -73,16 +79,20 @@ fn find_session_token(text: &str) -> Result<String, CommandError> {
     match cookie::find(text, SESSION_COOKIE) {
         Found::One(token) => return Ok(token.to_owned()),
         Found::Conflict => {
-            return no("two different values of __Host-session: the edge refuses both, \
-                       credentials_conflict");
+            return no(
+                "two different values of __Host-session: the edge refuses both, \
+                       credentials_conflict",
+            );
         }
         Found::Absent => {}
     }
     let is_renewal = cookie::find(text, RENEWAL_COOKIE) != Found::Absent;
     if is_renewal || text.starts_with(renewal::PREFIX) {
-        return no("this is a renewal token; give the session token, the value of __Host-session. \
+        return no(
+            "this is a renewal token; give the session token, the value of __Host-session. \
                    Only the session service can judge a renewal token, and whoever has read it has \
-                   the session: end it if others have");
+                   the session: end it if others have",
+        );
     }
     if text.is_empty() {
         return no("no token; give it by standard input or name a file");
@@ -122,11 +132,19 @@ mod tests {
 
     #[test]
     fn find_session_token_never_repeats_a_renewal_token() {
-        for text in ["hp1.AAAA", "__Host-renewal=hp1.AAAA", "Bearer hp1.AAAA", "Cookie: __Host-renewal=AAAA"] {
+        for text in [
+            "hp1.AAAA",
+            "__Host-renewal=hp1.AAAA",
+            "Bearer hp1.AAAA",
+            "Cookie: __Host-renewal=AAAA",
+        ] {
             let Err(CommandError::Usage(said)) = find_session_token(text) else {
                 panic!("{text}")
             };
-            assert!(said.contains("renewal token") && !said.contains("AAAA"), "{said}");
+            assert!(
+                said.contains("renewal token") && !said.contains("AAAA"),
+                "{said}"
+            );
         }
     }
 

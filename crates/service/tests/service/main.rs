@@ -7,6 +7,8 @@ mod command;
 #[cfg(test)]
 mod creation;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod journey;

@@ -30,6 +30,10 @@ const KEYS_MAX_BYTES: u64 = 64 << 10;
 pub(super) struct Sources<'a> {
     pub(super) keys: Option<&'a PathBuf>,
     pub(super) list: Option<&'a PathBuf>,
+    /// The second in which the table is read.
+    pub(super) clock: UnixSeconds,
+    /// The second of judgement.
+    pub(super) now: UnixSeconds,
 }
 
 /// Keys and list that a token is judged against.
@@ -53,23 +57,24 @@ impl Evidence {
         everywhere: &Everywhere,
         settings: &Settings,
         sources: &Sources<'_>,
-        now: UnixSeconds,
     ) -> Result<Self, CommandError> {
         let given = sources.keys.map(|file| read_keys(file)).transpose()?;
         let needs_list_keys = given.as_ref().is_none_or(|keys| keys.list.is_none());
         let table = match sources.list {
             Some(_) if !needs_list_keys => None,
-            _ => Some(Table::read(everywhere, settings, now).await?),
+            _ => Some(Table::read(everywhere, settings, sources).await?),
         };
         let of_table = table.as_ref().map(Table::keys).transpose()?;
         let list_keys = given.as_ref().and_then(|keys| keys.list.as_ref());
         let list_keys = list_keys.or(of_table.as_ref().and_then(|keys| keys.list.as_ref()));
         let (list, listed_at) = match (sources.list, table) {
             (Some(file), _) => read_list(file, list_keys, settings)?,
-            (None, Some(table)) => (table.list(settings, now)?, now),
+            (None, Some(table)) => (table.list(settings, sources.clock)?, sources.clock),
             (None, None) => return Err(unusable("there is no list")),
         };
-        let keys = given.or(of_table).ok_or_else(|| unusable("there are no keys"))?;
+        let keys = given
+            .or(of_table)
+            .ok_or_else(|| unusable("there are no keys"))?;
         Ok(Self {
             keyring: keys.session,
             list,
@@ -88,7 +93,7 @@ impl Table {
     async fn read(
         everywhere: &Everywhere,
         settings: &Settings,
-        now: UnixSeconds,
+        sources: &Sources<'_>,
     ) -> Result<Self, CommandError> {
         // Explaining creates no table.
         let url = &settings.database_url;
@@ -101,7 +106,9 @@ impl Table {
         }
         let store = everywhere.open().await?;
         let keys = store.keys().await;
-        let log = store.read_log(0, now.minus(settings.list_retain)).await;
+        // What was listed at the second of judgement counts, however long ago that is.
+        let listed_since = sources.clock.min(sources.now).minus(settings.list_retain);
+        let log = store.read_log(0, listed_since).await;
         store.close().await;
         Ok(Self {
             keys: keys?,
@@ -117,19 +124,25 @@ impl Table {
     }
 
     fn keyring(&self, kind: KeyKind) -> Result<Keyring, CommandError> {
-        let trusted = self.keys.iter().filter(|row| row.kind == kind && row.removed_at.is_none());
+        let trusted = self
+            .keys
+            .iter()
+            .filter(|row| row.kind == kind && row.removed_at.is_none());
         let public = trusted.filter_map(|row| json::parse(row.public_jwk.as_ref()?.as_bytes()));
         let keys: Vec<Value> = public.collect();
         if keys.is_empty() {
             return Ok(Keyring::default());
         }
-        keyring(&json!({ "keys": keys })).map_err(|why| unusable(format!("the table's keys: {why}")))
+        keyring(&json!({ "keys": keys }))
+            .map_err(|why| unusable(format!("the table's keys: {why}")))
     }
 
-    fn list(self, settings: &Settings, now: UnixSeconds) -> Result<RevocationList, CommandError> {
-        let claims = whole_list(self.log, &settings.issuer, now);
+    fn list(self, settings: &Settings, clock: UnixSeconds) -> Result<RevocationList, CommandError> {
+        let claims = whole_list(self.log, &settings.issuer, clock);
         let signer = SigningKey::generate("forgotten");
-        let text = signer.sign_list(&claims).map_err(|error| CommandError::No(error.to_string()))?;
+        let text = signer
+            .sign_list(&claims)
+            .map_err(|error| CommandError::No(error.to_string()))?;
         let keys = keyring(&json!({"keys": [signer.public_jwk()]})).map_err(unusable)?;
         let (list, _) = take_in(&text, &keys, &settings.issuer).map_err(unusable)?;
         Ok(list)
@@ -182,7 +195,9 @@ fn take_in(
         KeyMismatch::OtherAlgorithm => "its key is for another algorithm",
     })?;
     let verdict = hallpass_signature::verify(&question);
-    let list = question.answered(verdict).map_err(|_| "its signature is bad")?;
+    let list = question
+        .answered(verdict)
+        .map_err(|_| "its signature is bad")?;
     let made_at = UnixSeconds::new(list.content().iat);
     let list = RevocationList::new(list, issuer, made_at).map_err(list_words)?;
     Ok((list, made_at))

@@ -18,9 +18,9 @@ use hallpass_session::wire::Position;
 use serde::Serialize;
 
 use self::evidence::{Evidence, Sources};
-use self::words::{Case, cure, span};
+use self::words::{Case, cure, escaped, quoted, span};
 use super::presented::{is_standard_input, read_session_token};
-use super::report::{self, Format, time};
+use super::report::{self, time};
 use super::{CommandError, Everywhere};
 use crate::clock::{Clock, SystemClock};
 use crate::config::GivenSettings;
@@ -66,7 +66,9 @@ impl FromStr for Moment {
             u64::try_from(timestamp.as_second()).ok()
         });
         let words = "must be seconds since 1970, or like 2026-11-21T06:30:00Z";
-        second.map(|second| Self(UnixSeconds::new(second))).ok_or_else(|| words.to_owned())
+        second
+            .map(|second| Self(UnixSeconds::new(second)))
+            .ok_or_else(|| words.to_owned())
     }
 }
 
@@ -75,8 +77,9 @@ impl FromStr for Moment {
 struct Explanation {
     passes: bool,
     code: Option<&'static str>,
-    status: u16,
+    status: Option<u16>,
     renewal: &'static str,
+    /// The second of judgement.
     at: u64,
     proven: bool,
     token: Said,
@@ -110,26 +113,29 @@ struct Finding {
     rule: &'static str,
     outcome: &'static str,
     code: &'static str,
-    finding: String,
+    says: String,
 }
 
 pub(super) async fn run(
     everywhere: &Everywhere,
     arguments: ExplainArguments,
 ) -> Result<(), CommandError> {
-    let sources = Sources {
-        keys: arguments.keys.as_ref(),
-        list: arguments.list.as_ref(),
-    };
     one_standard_input(&arguments)?;
     let settings = everywhere.settings(GivenSettings {
         issuer: arguments.issuer.clone(),
         audience: arguments.audience.clone(),
         ..GivenSettings::default()
     })?;
-    let now = arguments.at.map_or_else(|| SystemClock::default().now(), |moment| moment.0);
+    let clock = SystemClock::default().now();
+    let now = arguments.at.map_or(clock, |moment| moment.0);
+    let sources = Sources {
+        keys: arguments.keys.as_ref(),
+        list: arguments.list.as_ref(),
+        clock,
+        now,
+    };
     let token = read_session_token(&arguments.token)?;
-    let evidence = Evidence::read(everywhere, &settings, &sources, now).await?;
+    let evidence = Evidence::read(everywhere, &settings, &sources).await?;
     let policy = TokenPolicy {
         issuer: settings.issuer,
         audience: settings.audience,
@@ -137,7 +143,14 @@ pub(super) async fn run(
         max_token_lifetime: Seconds::new(arguments.max_token_lifetime_secs),
     };
     let verify = hallpass_signature::verify;
-    let report = explain(&token, &evidence.keyring, &policy, &evidence.list, verify, now);
+    let report = explain(
+        &token,
+        &evidence.keyring,
+        &policy,
+        &evidence.list,
+        verify,
+        now,
+    );
     let case = Case {
         report: &report,
         evidence: &evidence,
@@ -145,16 +158,26 @@ pub(super) async fn run(
         token_bytes: token.len(),
         now,
     };
-    report::write(everywhere.format(), &case.explanation(), |_| case.describe(Marks::choose()));
+    report::write(everywhere.format(), &case.explanation(), |_| {
+        case.describe(Marks::choose())
+    });
     match report.judgement() {
         Judgement::Passes => Ok(()),
-        Judgement::Refused(_) | Judgement::Outage(_) => Err(CommandError::Said),
+        Judgement::Refused(_) | Judgement::Outage(_) => Err(CommandError::Reported),
     }
 }
 
 fn one_standard_input(arguments: &ExplainArguments) -> Result<(), CommandError> {
-    let files = [Some(&arguments.token), arguments.keys.as_ref(), arguments.list.as_ref()];
-    let from_input = files.into_iter().flatten().filter(|file| is_standard_input(file)).count();
+    let files = [
+        Some(&arguments.token),
+        arguments.keys.as_ref(),
+        arguments.list.as_ref(),
+    ];
+    let from_input = files
+        .into_iter()
+        .flatten()
+        .filter(|file| is_standard_input(file))
+        .count();
     if from_input > 1 {
         let text = "only one of token, --keys and --list can come from standard input";
         return Err(CommandError::Usage(text.to_owned()));
@@ -220,17 +243,13 @@ impl Case<'_> {
     }
 
     fn introduction(&self) -> [String; 2] {
-        let unknown = || "?".to_owned();
-        let subject = format!(
-            "Token of {}, session {}{}.",
-            self.claim_text("sub").unwrap_or_else(unknown),
-            self.claim_text("sid").unwrap_or_else(unknown),
-            if self.report.is_proven() {
-                ""
-            } else {
-                ": hearsay, nobody vouches for what it says"
-            }
-        );
+        let said = |name| self.claim_text(name).map_or_else(|| "?".to_owned(), quoted);
+        let proof = if self.report.is_proven() {
+            ""
+        } else {
+            "; nobody vouches for what it says"
+        };
+        let subject = format!("Token of {}, session {}{proof}.", said("sub"), said("sid"));
         let position = self.evidence.list.position();
         let judged = format!(
             "Judged at {} ({}), by number {} of the list, made {}.",
@@ -252,16 +271,15 @@ impl Case<'_> {
     }
 
     fn verdict(&self) -> String {
-        match self.report.judgement() {
-            Judgement::Passes => "passes".to_owned(),
-            Judgement::Refused(refusal) => {
-                let first = self.report.first_broken().map_or("", Rule::name);
-                let (code, status) = (refusal.code(), status(self.report));
-                format!("refused for {first}: {code}, HTTP {status}")
+        let first = self.report.first_broken().map_or("", Rule::name);
+        match (self.report.judgement(), code(self.report)) {
+            (Judgement::Refused(_), Some(code)) => {
+                format!("refused for {first}: {code}, HTTP 401; page loads go to sign-in")
             }
-            Judgement::Outage(_) => {
-                "cannot be judged by an edge without the key: service_unavailable, HTTP 503".to_owned()
+            (Judgement::Outage(_), Some(code)) => {
+                format!("an edge that cannot fetch the {first} answers {code}, HTTP 503")
             }
+            _ => "passes".to_owned(),
         }
     }
 
@@ -284,7 +302,9 @@ impl Case<'_> {
                 position: self.evidence.list.position().clone(),
                 made_at: self.evidence.listed_at.get(),
             },
-            rules: findings.map(|(rule, outcome)| self.written(*rule, *outcome)).collect(),
+            rules: findings
+                .map(|(rule, outcome)| self.written(*rule, *outcome))
+                .collect(),
         }
     }
 
@@ -297,15 +317,14 @@ impl Case<'_> {
                 Outcome::Unjudged(_) => "unjudged",
             },
             code: rule.refusal().code(),
-            finding: self.finding(rule, outcome),
+            says: self.finding(rule, outcome),
         }
     }
 
     fn said(&self) -> Said {
         let exp = self.claim_number("exp");
-        let signed = |secs: u64| i64::try_from(secs).unwrap_or(i64::MAX);
         Said {
-            kid: self.report.header.as_ref().map(|_| self.kid()),
+            kid: self.header_text("kid").map(escaped),
             sub: self.claim_text("sub"),
             sid: self.claim_text("sid"),
             idx: self.claim_number("idx"),
@@ -317,10 +336,23 @@ impl Case<'_> {
     }
 }
 
-const fn code(report: &Report) -> Option<&'static str> {
+fn code(report: &Report) -> Option<&'static str> {
     match report.judgement() {
         Judgement::Passes => None,
         Judgement::Refused(refusal) => Some(refusal.code()),
         Judgement::Outage(_) => Some("service_unavailable"),
     }
+}
+
+/// The status that goes with the code: whatever is wrong with a token is about who presents it.
+fn status(report: &Report) -> Option<u16> {
+    match report.judgement() {
+        Judgement::Passes => None,
+        Judgement::Refused(_) => Some(401),
+        Judgement::Outage(_) => Some(503),
+    }
+}
+
+fn signed(secs: u64) -> i64 {
+    i64::try_from(secs).unwrap_or(i64::MAX)
 }

@@ -1,7 +1,7 @@
 //! Findings in words.
 //!
 //! What comes from the token is hostile until proven: it is quoted, escaped to printable ASCII and
-//! cut ([`inert`]). Nothing here has the signature or the compact token.
+//! cut ([`escaped`]). Nothing here has the signature or the compact token.
 
 use hallpass_session::claims::{ClaimFault, PolicyRule, SessionClaims, TokenPolicy};
 use hallpass_session::explain::{Cure, Outcome, Report, Rule, Why};
@@ -26,13 +26,22 @@ pub(super) struct Case<'a> {
     pub(super) now: UnixSeconds,
 }
 
-/// A text that cannot steer a terminal: printable ASCII, quoted, bounded.
-pub(super) fn inert(text: &str) -> String {
+/// A text that cannot steer a terminal: printable ASCII, bounded.
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped: String = text.escape_default().take(INERT_MAX_CHARACTERS).collect();
     if text.escape_default().nth(INERT_MAX_CHARACTERS).is_some() {
         escaped.push_str("...");
     }
-    format!("\"{escaped}\"")
+    escaped
+}
+
+/// A text within quotes, so that it cannot pass for one of ours.
+pub(super) fn quoted(escaped: impl AsRef<str>) -> String {
+    format!("\"{}\"", escaped.as_ref())
+}
+
+fn inert(text: &str) -> String {
+    quoted(escaped(text))
 }
 
 /// A length of time: its two largest units, and all in seconds.
@@ -45,7 +54,10 @@ pub(super) fn span(length: Seconds) -> String {
         (secs % 60, "s"),
     ];
     let shown = units.into_iter().skip_while(|(count, _)| *count == 0);
-    let shown: Vec<String> = shown.take(2).map(|(count, unit)| format!("{count} {unit}")).collect();
+    let shown: Vec<String> = shown
+        .take(2)
+        .map(|(count, unit)| format!("{count} {unit}"))
+        .collect();
     match shown.as_slice() {
         [] => "0 s".to_owned(),
         [seconds] => seconds.clone(),
@@ -108,7 +120,9 @@ impl Case<'_> {
     }
 
     fn algorithm(&self) -> String {
-        let key = self.header_text("kid").and_then(|kid| self.evidence.keyring.find(kid));
+        let key = self
+            .header_text("kid")
+            .and_then(|kid| self.evidence.keyring.find(kid));
         let of_key = key.map_or("another", |key| key.algorithm().name());
         format!("the token says {}, the key is for {of_key}", self.alg())
     }
@@ -125,13 +139,21 @@ impl Case<'_> {
             ),
             PolicyRule::NotAhead => self.ahead(claims),
             PolicyRule::NotExpired if holds => {
-                format!("expires in {}, at {}", span(claims.exp.since(self.now)), time(claims.exp))
+                format!(
+                    "expires in {}, at {}",
+                    span(claims.exp.since(self.now)),
+                    time(claims.exp)
+                )
             }
             PolicyRule::NotExpired if claims.exp == self.now => {
                 format!("expired this second, at {}", time(claims.exp))
             }
             PolicyRule::NotExpired => {
-                format!("expired {} ago, at {}", span(self.now.since(claims.exp)), time(claims.exp))
+                format!(
+                    "expired {} ago, at {}",
+                    span(self.now.since(claims.exp)),
+                    time(claims.exp)
+                )
             }
         }
     }
@@ -139,7 +161,11 @@ impl Case<'_> {
     /// The claim furthest ahead of the clock, if one is; else the token's age.
     fn ahead(&self, claims: &SessionClaims) -> String {
         let nbf = claims.nbf.unwrap_or(claims.iat);
-        let times = [("iat", claims.iat), ("auth_time", claims.auth_time), ("nbf", nbf)];
+        let times = [
+            ("iat", claims.iat),
+            ("auth_time", claims.auth_time),
+            ("nbf", nbf),
+        ];
         let latest = times.into_iter().rev().max_by_key(|(_, at)| *at);
         match latest {
             Some((name, at)) if at > self.now => format!(
@@ -147,7 +173,11 @@ impl Case<'_> {
                 span(at.since(self.now)),
                 span(self.policy.clock_skew)
             ),
-            _ => format!("made {} ago, at {}", span(self.now.since(claims.iat)), time(claims.iat)),
+            _ => format!(
+                "made {} ago, at {}",
+                span(self.now.since(claims.iat)),
+                time(claims.iat)
+            ),
         }
     }
 
@@ -167,11 +197,19 @@ impl Case<'_> {
     fn watermark(&self, claims: &SessionClaims, holds: bool) -> String {
         let at = self.evidence.list.revoked_before();
         if at == UnixSeconds::new(0) {
-            "nobody ever signed everybody out".to_owned()
+            "everybody was never signed out at once".to_owned()
         } else if holds {
-            format!("made {} after everybody was signed out, at {}", span(claims.iat.since(at)), time(at))
+            format!(
+                "made {} after everybody was signed out, at {}",
+                span(claims.iat.since(at)),
+                time(at)
+            )
         } else {
-            format!("made {} before everybody was signed out, at {}", span(at.since(claims.iat)), time(at))
+            format!(
+                "made {} before everybody was signed out, at {}",
+                span(at.since(claims.iat)),
+                time(at)
+            )
         }
     }
 
@@ -187,7 +225,9 @@ impl Case<'_> {
             Malformed::HeaderEncoding => {
                 "the header is no canonical base64url of at most 512 bytes".to_owned()
             }
-            Malformed::HeaderJson => "the header is no JSON object, or has a member twice".to_owned(),
+            Malformed::HeaderJson => {
+                "the header is no JSON object, or has a member twice".to_owned()
+            }
             Malformed::HeaderMembers => self.header_members(),
             Malformed::Typ => format!("typ is {}, not \"{TYP}\"", self.typ()),
             Malformed::Kid => format!("kid {} is not 1 to 64 printable bytes", self.kid()),
@@ -205,7 +245,7 @@ impl Case<'_> {
         format!("has the members {names}, must have exactly the texts alg, kid, typ")
     }
 
-    fn header_text(&self, name: &str) -> Option<&str> {
+    pub(super) fn header_text(&self, name: &str) -> Option<&str> {
         self.report.header.as_ref()?.get(name)?.as_str()
     }
 
@@ -213,7 +253,7 @@ impl Case<'_> {
         inert(self.header_text("alg").unwrap_or_default())
     }
 
-    pub(super) fn kid(&self) -> String {
+    fn kid(&self) -> String {
         inert(self.header_text("kid").unwrap_or_default())
     }
 
@@ -221,14 +261,23 @@ impl Case<'_> {
         inert(self.header_text("typ").unwrap_or_default())
     }
 
-    /// A text of the payload, whether or not the claims are good.
+    /// A text of the payload, escaped, whether or not the claims are good.
     pub(super) fn claim_text(&self, name: &str) -> Option<String> {
-        self.report.payload.as_ref()?.get(name)?.as_str().map(inert)
+        self.report
+            .payload
+            .as_ref()?
+            .get(name)?
+            .as_str()
+            .map(escaped)
     }
 
     /// A number of the payload, whether or not the claims are good.
     pub(super) fn claim_number(&self, name: &str) -> Option<u64> {
-        self.report.payload.as_ref()?.get(name).and_then(Value::as_u64)
+        self.report
+            .payload
+            .as_ref()?
+            .get(name)
+            .and_then(Value::as_u64)
     }
 }
 
@@ -241,7 +290,13 @@ fn expected(said: &str, wanted: &str, holds: bool) -> String {
 }
 
 fn times(claims: &SessionClaims, holds: bool) -> String {
-    let SessionClaims { auth_time, iat, exp, nbf, .. } = claims;
+    let SessionClaims {
+        auth_time,
+        iat,
+        exp,
+        nbf,
+        ..
+    } = claims;
     if holds {
         "auth_time, iat, exp follow one another".to_owned()
     } else if auth_time > iat {
@@ -282,8 +337,14 @@ mod tests {
         let hostile = "\u{1b}]0;x\u{7}\r\n\u{202e}\u{85}\0\"ü";
         let shown = inert(hostile);
 
-        assert!(shown.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{shown}");
-        assert!(shown.starts_with("\"\\u{1b}]0;x\\u{7}\\r\\n\\u{202e}"), "{shown}");
+        assert!(
+            shown.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+            "{shown}"
+        );
+        assert!(
+            shown.starts_with("\"\\u{1b}]0;x\\u{7}\\r\\n\\u{202e}"),
+            "{shown}"
+        );
         assert_eq!(inert(&"a".repeat(5000)).len(), 85);
         assert_eq!(inert(&"a".repeat(80)).len(), 82);
     }
