@@ -18,7 +18,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
@@ -44,7 +44,6 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(open_routes())
         .fallback(async || problem::refuse(Refusal::PathUnknown))
         .method_not_allowed_fallback(async || problem::refuse(Refusal::MethodRefused))
-        .layer(from_fn(observe::forbid_storing))
         .layer(from_fn_with_state(Arc::clone(&service), observe::observe))
         .with_state(service)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hallpass_session::base64url;
@@ -52,53 +52,47 @@ pub(super) async fn observe(
 ) -> Response {
     let started_us = service.clock.monotonic_us();
     request.extensions_mut().insert(ReceivedUs(started_us));
-    let id = random_bytes::<16>()
-        .map(|bytes| base64url::encode(&bytes))
-        .unwrap_or_default();
+    let id = random_bytes::<16>().map_or_else(|_| String::new(), |bytes| base64url::encode(&bytes));
     let method = request.method().clone();
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map(|path| path.as_str().to_owned());
-    let limit = time_limit(&service, route.as_deref());
-    let answer = tokio::time::timeout(limit, next.run(request));
-    let mut response = REQUEST_ID
-        .scope(id.clone(), async {
-            answer
-                .await
-                .unwrap_or_else(|_| Failure::from(Outage::TimedOut).into_response())
-        })
-        .await;
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID_HEADER, value);
-    }
+    let matched = request.extensions().get::<MatchedPath>();
+    let route = matched.map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned());
+    let answer = in_time(time_limit(&service, &route), next.run(request));
+    let mut response = REQUEST_ID.scope(id.clone(), answer).await;
+    mark(&mut response, &id);
     let ms = service.clock.monotonic_us().saturating_sub(started_us) / 1000;
-    let code = response
-        .extensions()
-        .get::<Code>()
-        .map_or("", |code| code.0);
-    let status = response.status().as_u16();
-    let route = route.as_deref().unwrap_or("-");
-    let edge_request = response.extensions().get::<EdgeRequest>();
-    let edge_request = edge_request.map_or("", |request| request.0.as_str());
-    tracing::info!(%method, route, status, code, ms, request_id = id, edge_request, "request");
+    log(&method, &route, &response, &id, ms);
     response
 }
 
-/// Nothing of ours may be kept by a cache, save what says otherwise itself.
-pub(super) async fn forbid_storing(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+async fn in_time(limit: Duration, answer: impl Future<Output = Response>) -> Response {
+    let late = |_| Failure::from(Outage::TimedOut).into_response();
+    tokio::time::timeout(limit, answer)
+        .await
+        .unwrap_or_else(late)
+}
+
+/// Adds the id, and `no-store` where nothing else is said.
+fn mark(response: &mut Response, id: &str) {
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID_HEADER, value);
+    }
     let no_store = HeaderValue::from_static("no-store");
-    response
-        .headers_mut()
-        .entry(header::CACHE_CONTROL)
-        .or_insert(no_store);
-    response
+    headers.entry(header::CACHE_CONTROL).or_insert(no_store);
 }
 
-fn time_limit(service: &Service, route: Option<&str>) -> Duration {
+fn log(method: &Method, route: &str, response: &Response, request_id: &str, ms: u64) {
+    let status = response.status().as_u16();
+    let extensions = response.extensions();
+    let code = extensions.get::<Code>().map_or("", |code| code.0);
+    let edge_request = extensions.get::<EdgeRequest>();
+    let edge_request = edge_request.map_or("", |request| request.0.as_str());
+    tracing::info!(%method, route, status, code, ms, request_id, edge_request, "request");
+}
+
+fn time_limit(service: &Service, route: &str) -> Duration {
     let limit = service.settings.request_timeout;
-    if route == Some(LIST_ROUTE) {
+    if route == LIST_ROUTE {
         limit + Duration::from_secs(WAIT_MAX.get())
     } else {
         limit
