@@ -21,7 +21,7 @@ mod oracle;
 mod primitives;
 mod tally;
 #[cfg(target_arch = "wasm32")]
-mod wasm;
+pub mod wasm;
 
 pub use tally::Tally;
 

@@ -115,7 +115,7 @@ impl Mutator {
     /// A changed token that is none of the good ones.
     fn mutate(&self, rng: &mut Rng) -> (&'static str, String) {
         loop {
-            let (way, name) = WAYS[rng.usize(..WAYS.len())];
+            let (way, name) = WAYS[below(WAYS.len(), rng)];
             let good = self.any(rng);
             let text = match way {
                 Way::Text => change_text(&good.text, rng),
@@ -132,7 +132,7 @@ impl Mutator {
     }
 
     fn any(&self, rng: &mut Rng) -> &Good {
-        &self.good[rng.usize(..self.good.len())]
+        &self.good[below(self.good.len(), rng)]
     }
 
     fn splice(&self, rng: &mut Rng) -> String {
@@ -147,18 +147,18 @@ impl Mutator {
         let (input, signature) = good.text.rsplit_once('.').unwrap_or_default();
         let mut signature = decode(signature).unwrap_or_default();
         match rng.u8(..7) {
-            0 => random_bytes([0, 1, 31, 32, 33, 63, 64, 65, 128][rng.usize(..9)], rng),
-            1 => vec![[0, 0xff][rng.usize(..2)]; signature.len()],
+            0 => random_bytes([0, 1, 31, 32, 33, 63, 64, 65, 128][below(9, rng)], rng),
+            1 => vec![[0, 0xff][below(2, rng)]; signature.len()],
             2 => odd_numbers(rng),
             3 => self.impostor.signature(good.algorithm, input.as_bytes()),
             4 => der(&signature),
             5 => {
-                let by = rng.usize(1..signature.len());
+                let by = 1 + below(signature.len() - 1, rng);
                 signature.rotate_left(by);
                 signature
             }
             _ => {
-                let bit = rng.usize(..signature.len() * 8);
+                let bit = below(signature.len() * 8, rng);
                 signature[bit / 8] ^= 1 << (bit % 8);
                 signature
             }
@@ -166,11 +166,11 @@ impl Mutator {
     }
 
     fn confuse(&self, good: &Good, rng: &mut Rng) -> String {
-        let other = ALGORITHMS[rng.usize(..ALGORITHMS.len())];
+        let other = ALGORITHMS[below(ALGORITHMS.len(), rng)];
         let names = [
             "none", "None", "HS256", "ES256", "EdDSA", "Ed25519", "RS256", "eddsa", "",
         ];
-        let alg = names[rng.usize(..names.len())];
+        let alg = names[below(names.len(), rng)];
         let header = match rng.u8(..3) {
             0 => header(other),
             1 => json!({"alg": alg, "kid": kid(good.algorithm), "typ": "session+jwt"}).to_string(),
@@ -194,15 +194,15 @@ impl Mutator {
 
 fn change_text(text: &str, rng: &mut Rng) -> String {
     let mut text: Vec<char> = text.chars().collect();
-    for _ in 0..rng.usize(1..=3) {
-        let at = rng.usize(..text.len());
+    for _ in 0..1 + below(3, rng) {
+        let at = below(text.len(), rng);
         match rng.u8(..8) {
             0 => text[at] = char::from(rng.u8(..)),
             1..=3 => text[at] = any_character(rng),
             4 => text.insert(at, any_character(rng)),
             5 if text.len() > 1 => drop(text.remove(at)),
             6 => {
-                let other = rng.usize(..text.len());
+                let other = below(text.len(), rng);
                 text.swap(at, other);
             }
             _ => text.truncate(at.max(1)),
@@ -212,11 +212,11 @@ fn change_text(text: &str, rng: &mut Rng) -> String {
 }
 
 fn change_bytes(text: &str, rng: &mut Rng) -> String {
-    let number = rng.usize(..3);
+    let number = below(3, rng);
     let part = text.split('.').nth(number).unwrap_or_default();
     let mut bytes = decode(part).unwrap_or_default();
-    for _ in 0..rng.usize(1..=3) {
-        let at = rng.usize(..bytes.len());
+    for _ in 0..1 + below(3, rng) {
+        let at = below(bytes.len(), rng);
         match rng.u8(..4) {
             0 => bytes[at] = rng.u8(..),
             1 => bytes[at] ^= 1 << rng.u8(..8),
@@ -231,16 +231,16 @@ fn other_claims(number: u32, rng: &mut Rng) -> Vec<u8> {
     let mut claims = claims(number);
     let subjects = ["root", "admin", "eve", "ada ", "Ada", ""];
     match rng.u8(..7) {
-        0 => claims["sub"] = subjects[rng.usize(..subjects.len())].into(),
+        0 => claims["sub"] = subjects[below(subjects.len(), rng)].into(),
         1 => claims["idx"] = rng.u32(..).into(),
         2 => claims["sid"] = encode(&random_bytes(16, rng)).into(),
         3 => claims["ext"]["role"] = "admin".into(),
-        4 => claims[["iat", "exp", "auth_time"][rng.usize(..3)]] = rng.u64(..).into(),
+        4 => claims[["iat", "exp", "auth_time"][below(3, rng)]] = rng.u64(..).into(),
         5 => {
             let later = claims["exp"].as_u64().unwrap_or_default() + rng.u64(1..3000);
             claims["exp"] = later.into();
         }
-        _ => claims[["amr", "nbf", "jti", "scope"][rng.usize(..4)]] = Value::from(rng.u32(..)),
+        _ => claims[["amr", "nbf", "jti", "scope"][below(4, rng)]] = Value::from(rng.u32(..)),
     }
     claims.to_string().into_bytes()
 }
@@ -258,7 +258,7 @@ fn odd_numbers(rng: &mut Rng) -> Vec<u8> {
             bytes[31],
             bytes[31].wrapping_add(1),
             bytes[31].saturating_sub(1),
-        ][rng.usize(..3)];
+        ][below(3, rng)];
         bytes
     };
     [number(), number()].concat()
@@ -291,8 +291,14 @@ fn with_part(text: &str, number: usize, bytes: &[u8]) -> String {
     parts.join(".")
 }
 
+/// A number below `bound`, the same on machines of 32 and 64 bits, which `Rng::usize` is not.
+fn below(bound: usize, rng: &mut Rng) -> usize {
+    let bound = u32::try_from(bound).unwrap_or(u32::MAX);
+    rng.u32(..bound) as usize
+}
+
 fn any_character(rng: &mut Rng) -> char {
-    char::from(ALPHABET[rng.usize(..ALPHABET.len())])
+    char::from(ALPHABET[below(ALPHABET.len(), rng)])
 }
 
 fn random_bytes(length: usize, rng: &mut Rng) -> Vec<u8> {
