@@ -194,7 +194,7 @@ impl Mutator {
 
 fn change_text(text: &str, rng: &mut Rng) -> String {
     let mut text: Vec<char> = text.chars().collect();
-    for _ in 0..1 + below(3, rng) {
+    for _ in 0..=below(3, rng) {
         let at = below(text.len(), rng);
         match rng.u8(..8) {
             0 => text[at] = char::from(rng.u8(..)),
@@ -215,7 +215,7 @@ fn change_bytes(text: &str, rng: &mut Rng) -> String {
     let number = below(3, rng);
     let part = text.split('.').nth(number).unwrap_or_default();
     let mut bytes = decode(part).unwrap_or_default();
-    for _ in 0..1 + below(3, rng) {
+    for _ in 0..=below(3, rng) {
         let at = below(bytes.len(), rng);
         match rng.u8(..4) {
             0 => bytes[at] = rng.u8(..),
