@@ -1,42 +1,35 @@
-// What reaches the app and what comes back: docs/protocol.md §6.
-//
-// A stand-in app writes down every byte of a request's head; the demo app behind a second edge
-// carries sockets and event streams. Both runtimes.
+// What reaches the app: identity in the edge's words only, nothing that a client could forge, the
+// request otherwise as it came. docs/protocol.md §6. A stand-in app writes down all of a request.
 
 import assert from "node:assert/strict";
-import { createHash, createHmac, randomBytes } from "node:crypto";
+import { createHmac } from "node:crypto";
 import { after, before, describe, test } from "node:test";
-import { gzipSync } from "node:zlib";
 import { tidyUp } from "./harness/children.mjs";
-import { open, sendRaw } from "./harness/client.mjs";
+import { sendRaw } from "./harness/client.mjs";
 import { startGate } from "./harness/gate.mjs";
-import { openSocket } from "./harness/socket.mjs";
-import { streaming } from "./harness/stand_in_app.mjs";
-import { LIST_MAX_AGE_SECS, RUNTIMES, edgeSettings, startDemo, startEdge } from "./harness/system.mjs";
-import { now, within } from "./harness/wait.mjs";
+import { RUNTIMES } from "./harness/system.mjs";
+import { now } from "./harness/wait.mjs";
 
 tidyUp();
 
 /** Spellings of headers only the edge may write; the value is what must not reach the app. */
 const FORGED_NAMES = [
-  "Hallpass-Subject", "hallpass-subject", "HALLPASS-SUBJECT", "HaLlPaSs-SuBjEcT", "Hallpass_Subject", "hallpass_subject",
-  "HALLPASS_SUBJECT", "Hallpass-Subject_", "Hallpass_-Subject", "Hallpass-Session", "Hallpass_Session", "Hallpass-Request",
-  "Hallpass_Request", "Hallpass-Assertion", "Hallpass_Assertion", "Hallpass-Auth-Time", "Hallpass-Auth_Time",
-  "Hallpass_Auth_Time", "Hallpass-Ext", "Hallpass-Degraded", "Hallpass_Degraded", "Hallpass-Role", "Hallpass-Anything",
-  "Hallpass-", "hallpass_", "Hallpass-Set-Session", "Hallpass-Clear-Session", "Hallpass-Session-Token", "Hallpass-List",
+  "Hallpass-Subject", "hallpass-subject", "HALLPASS-SUBJECT", "HaLlPaSs-SuBjEcT", "Hallpass_Subject",
+  "hallpass_subject", "HALLPASS_SUBJECT", "Hallpass-Subject_", "Hallpass_-Subject", "Hallpass-Session",
+  "Hallpass_Session", "Hallpass-Request", "Hallpass_Request", "Hallpass-Assertion", "Hallpass_Assertion",
+  "Hallpass-Auth-Time", "Hallpass-Auth_Time", "Hallpass_Auth_Time", "Hallpass-Ext", "Hallpass-Degraded",
+  "Hallpass_Degraded", "Hallpass-Role", "Hallpass-Anything", "Hallpass-", "hallpass_",
+  "Hallpass-Set-Session", "Hallpass-Clear-Session", "Hallpass-Session-Token", "Hallpass-List",
   "Hallpass-Diagnostics", "Hallpass-Decision",
 ];
 
 /** What proxies say about clients, and method overrides: §6. */
 const DROPPED_NAMES = [
-  "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-User",
-  "x_forwarded_for", "X_Forwarded_Host", "X-Forwarded_Proto", "Forwarded", "FORWARDED", "X-Real-IP", "X_Real_IP", "True-Client-IP",
-  "true_client_ip", "X-Original-URL", "X_Original_URL", "X-Rewrite-URL", "X-HTTP-Method", "X-HTTP-Method-Override",
-  "X_HTTP_Method_Override", "X-Method-Override",
+  "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix",
+  "X-Forwarded-User", "x_forwarded_for", "X_Forwarded_Host", "X-Forwarded_Proto", "Forwarded", "FORWARDED",
+  "X-Real-IP", "X_Real_IP", "True-Client-IP", "true_client_ip", "X-Original-URL", "X_Original_URL",
+  "X-Rewrite-URL", "X-HTTP-Method", "X-HTTP-Method-Override", "X_HTTP_Method_Override", "X-Method-Override",
 ];
-
-/** A busy machine may be late by this much, in milliseconds. */
-const SLACK_MS = 500;
 
 const MARK = "forged-by-the-client";
 
@@ -44,40 +37,50 @@ for (const { name, raw } of RUNTIMES) {
   describe(`forwarding in ${name}`, () => {
     /** @type {import("./harness/gate.mjs").Gate} */
     let gate;
-    let demo, demoEdge;
     before(async () => {
-      gate = await startGate({ raw, settings: { strip_headers: ["X-Tenant"], routes: [{ path: "/preflight", preflight: "pass" }] } });
-      const { issuer, audience } = gate.issuer;
-      const audienceOfDemo = "demo";
-      demo = await startDemo({ serviceUrl: "http://127.0.0.1:9", credential: "hpc_app_unused", assertionKey: gate.assertionKey, issuer, audience: audienceOfDemo });
-      const between = { issuer, audience, serviceUrl: gate.service.origin, upstreamUrl: demo.origin };
-      const secrets = { EDGE_CREDENTIAL: gate.service.credential, ASSERTION_KEY: gate.assertionKey };
-      const settings = edgeSettings(between, { assertion_audience: audienceOfDemo });
-      demoEdge = await startEdge({ raw, settings, secrets });
+      gate = await startGate({
+        raw,
+        settings: { strip_headers: ["X-Tenant"], routes: [{ path: "/preflight", preflight: "pass" }] },
+      });
     });
-    after(async () => {
-      await demoEdge.stop();
-      await demo.stop();
-      await gate.stop();
-    });
+    after(() => gate.stop());
 
     const own = () => [["Origin", gate.origin]];
     /** What the app saw of a signed-in request. */
     async function seenWith(headers, request = {}) {
-      const answer = await gate.withCookie(gate.issuer.token(), { ...request, headers: [...own(), ...headers] });
+      const answer = await gate.withCookie(gate.issuer.token(), {
+        ...request,
+        headers: [...own(), ...headers],
+      });
       assert.equal(answer.status, 200, answer.text);
       return gate.app.last;
     }
-    const assertNothingForged = (seen) => assert.ok(!seen.rawHeaders.join("\n").includes(MARK), seen.rawHeaders.join("\n"));
+    const assertNothingForged = (seen) =>
+      assert.ok(!seen.rawHeaders.join("\n").includes(MARK), seen.rawHeaders.join("\n"));
 
     test("edge says who it is, in its own words only", async () => {
       const claims = gate.issuer.claims({ ext: { role: "admin", n: 1 }, amr: ["pwd"] });
       await gate.withCookie(gate.issuer.token(claims), { path: "/a?b=c" });
       const { headers } = gate.app.last;
-      const ours = Object.keys(headers).filter((key) => key.startsWith("hallpass-")).sort();
-      assert.deepEqual(ours, ["hallpass-assertion", "hallpass-auth-time", "hallpass-ext", "hallpass-request", "hallpass-session", "hallpass-subject"]);
-      assert.deepEqual([headers["hallpass-subject"], headers["hallpass-session"], headers["hallpass-auth-time"]], ["ada", claims.sid, String(claims.auth_time)]);
-      assert.deepEqual(JSON.parse(Buffer.from(headers["hallpass-ext"], "base64url")), { role: "admin", n: 1 });
+      const ours = Object.keys(headers)
+        .filter((key) => key.startsWith("hallpass-"))
+        .sort();
+      assert.deepEqual(ours, [
+        "hallpass-assertion",
+        "hallpass-auth-time",
+        "hallpass-ext",
+        "hallpass-request",
+        "hallpass-session",
+        "hallpass-subject",
+      ]);
+      assert.deepEqual(
+        [headers["hallpass-subject"], headers["hallpass-session"], headers["hallpass-auth-time"]],
+        ["ada", claims.sid, String(claims.auth_time)],
+      );
+      assert.deepEqual(JSON.parse(Buffer.from(headers["hallpass-ext"], "base64url")), {
+        role: "admin",
+        n: 1,
+      });
     });
 
     test("edge says nothing of a session on public routes, and no subject of nobody", async () => {
@@ -85,7 +88,9 @@ for (const { name, raw } of RUNTIMES) {
         if (path === "/public/a") await gate.withCookie(gate.issuer.token(), { path });
         else await gate.send({ path });
         const { headers } = gate.app.last;
-        const ours = Object.keys(headers).filter((key) => key.startsWith("hallpass-")).sort();
+        const ours = Object.keys(headers)
+          .filter((key) => key.startsWith("hallpass-"))
+          .sort();
         assert.deepEqual(ours, ["hallpass-assertion", "hallpass-request"], path);
         assert.deepEqual(verifyAssertion(gate, gate.app.last).sub, undefined);
       }
@@ -93,7 +98,17 @@ for (const { name, raw } of RUNTIMES) {
 
     test("forged identity headers never reach the app in any spelling", async () => {
       for (const forged of FORGED_NAMES) {
-        for (const headers of [[[forged, MARK]], [[forged, MARK], [forged, MARK]], [[forged.toUpperCase(), MARK], [forged.toLowerCase(), `x, ${MARK}`]]]) {
+        for (const headers of [
+          [[forged, MARK]],
+          [
+            [forged, MARK],
+            [forged, MARK],
+          ],
+          [
+            [forged.toUpperCase(), MARK],
+            [forged.toLowerCase(), `x, ${MARK}`],
+          ],
+        ]) {
           const seen = await seenWith(headers);
           assertNothingForged(seen);
           assert.equal(seen.headers["hallpass-subject"], "ada", forged);
@@ -107,12 +122,21 @@ for (const { name, raw } of RUNTIMES) {
     });
 
     test("headers listed in Connection stay ours", async () => {
-      for (const listed of ["Hallpass-Subject", "hallpass-assertion, hallpass-session", "close, Hallpass-Request, Hallpass-Subject", "Cookie, Hallpass-Session"]) {
-        const seen = await seenWith([["Connection", listed], ["Hallpass-Subject", MARK]]).catch((error) => error);
+      for (const listed of [
+        "Hallpass-Subject",
+        "hallpass-assertion, hallpass-session",
+        "close, Hallpass-Request, Hallpass-Subject",
+        "Cookie, Hallpass-Session",
+      ]) {
+        const seen = await seenWith([
+          ["Connection", listed],
+          ["Hallpass-Subject", MARK],
+        ]).catch((error) => error);
         // A runtime may refuse the request; then nothing was forwarded.
         if (seen instanceof Error) continue;
         assertNothingForged(seen);
-        for (const key of ["hallpass-subject", "hallpass-session", "hallpass-request", "hallpass-assertion"]) assert.ok(seen.headers[key], `${key} with Connection: ${listed}`);
+        for (const key of ["hallpass-subject", "hallpass-session", "hallpass-request", "hallpass-assertion"])
+          assert.ok(seen.headers[key], `${key} with Connection: ${listed}`);
       }
     });
 
@@ -125,7 +149,12 @@ for (const { name, raw } of RUNTIMES) {
     });
 
     test("headers named in strip_headers never reach the app, others do", async () => {
-      const seen = await seenWith([["X-Tenant", MARK], ["x_tenant", MARK], ["X-Other", "kept"], ["Accept-Language", "de"]]);
+      const seen = await seenWith([
+        ["X-Tenant", MARK],
+        ["x_tenant", MARK],
+        ["X-Other", "kept"],
+        ["Accept-Language", "de"],
+      ]);
       assertNothingForged(seen);
       assert.deepEqual([seen.headers["x-other"], seen.headers["accept-language"]], ["kept", "de"]);
     });
@@ -147,7 +176,13 @@ for (const { name, raw } of RUNTIMES) {
       }
       await gate.send({ path: "/public/a", headers: [["Cookie", `a=1; __Host-session=${token}; b=2`]] });
       assert.equal(gate.app.last.headers.cookie, "a=1; b=2");
-      for (const lines of [[["Cookie", "a=1"], ["Cookie", `__Host-session=${token}`]], [["Cookie", `a=1, __Host-session=${token}`]]]) {
+      for (const lines of [
+        [
+          ["Cookie", "a=1"],
+          ["Cookie", `__Host-session=${token}`],
+        ],
+        [["Cookie", `a=1, __Host-session=${token}`]],
+      ]) {
         await gate.send({ path: "/public/a", headers: lines });
         assert.ok(!gate.app.last.rawHeaders.join("\n").includes(token));
       }
@@ -157,36 +192,33 @@ for (const { name, raw } of RUNTIMES) {
       const token = gate.issuer.token();
       assert.equal((await gate.withBearer(token)).status, 200);
       assert.equal(gate.app.last.headers.authorization, undefined);
-      for (const foreign of ["Basic YTpi", "Bearer gho_0123456789", "Bearer a.b.c", "Digest username=a", "bearer x"]) {
+      for (const foreign of [
+        "Basic YTpi",
+        "Bearer gho_0123456789",
+        "Bearer a.b.c",
+        "Digest username=a",
+        "bearer x",
+      ]) {
         const seen = await seenWith([["Authorization", foreign]]);
         assert.equal(seen.headers.authorization, foreign);
       }
     });
 
-    test("app's cookies pass but cannot be ours", async () => {
-      const lines = ["theme=dark; Path=/", "__Host-session=forged; Path=/; Secure", "__host-SESSION=forged", " __Host-renewal=forged; Path=/; Secure", "lang=de; Expires=Wed, 21 Oct 2099 07:28:00 GMT"];
-      gate.app.on("/cookies", (_, response) => response.writeHead(200, { "set-cookie": lines }).end());
-      for (const path of ["/cookies"]) {
-        const answer = await gate.withCookie(gate.issuer.token(), { path });
-        assert.deepEqual(answer.cookies, [lines[0], lines[4]]);
-      }
-      gate.app.on("/public/cookies", (_, response) => response.writeHead(200, { "set-cookie": lines }).end());
-      assert.deepEqual((await gate.send({ path: "/public/cookies" })).cookies, [lines[0], lines[4]]);
-    });
-
-    test("app's hallpass headers are removed from every answer", async () => {
-      for (const path of ["/named", "/public/named"]) {
-        gate.app.on(path, (_, response) => response.writeHead(200, { "Hallpass-Subject": "x", "hallpass-odd": "x", "Hallpass-Decision": "x", "x-kept": "1" }).end());
-        const answer = await gate.withCookie(gate.issuer.token(), { path });
-        assert.deepEqual(Object.keys(answer.headers).filter((key) => key.startsWith("hallpass")), [], path);
-        assert.equal(answer.headers["x-kept"], "1");
-      }
-    });
-
     test("assertion is bound to method, path and query", async () => {
-      for (const [method, path] of [["GET", "/a/b?c=d&e=%2f"], ["POST", "/a"], ["DELETE", "/a?"], ["PUT", "/%61b/c?x=y?z"], ["PATCH", "/public/x?q"]]) {
+      for (const [method, path] of [
+        ["GET", "/a/b?c=d&e=%2f"],
+        ["POST", "/a"],
+        ["DELETE", "/a?"],
+        ["PUT", "/%61b/c?x=y?z"],
+        ["PATCH", "/public/x?q"],
+      ]) {
         const claims = gate.issuer.claims({ amr: ["pwd"], ext: { role: "demo" } });
-        await gate.withCookie(gate.issuer.token(claims), { method, path, headers: own(), body: method === "GET" ? undefined : "x" });
+        await gate.withCookie(gate.issuer.token(claims), {
+          method,
+          path,
+          headers: own(),
+          body: method === "GET" ? undefined : "x",
+        });
         const seen = gate.app.last;
         const said = verifyAssertion(gate, seen);
         assert.deepEqual([said.htm, said.htu, seen.method], [method, seen.url, method]);
@@ -195,15 +227,24 @@ for (const { name, raw } of RUNTIMES) {
         assert.equal(said.exp, said.iat + 30);
         assert.ok(Math.abs(said.iat - now()) <= 2);
         assert.ok(said.jti.length >= 22);
-        const session = path.startsWith("/public/") ? [undefined, undefined, undefined, undefined, undefined] : [claims.sub, claims.sid, claims.auth_time, claims.amr, claims.ext];
+        const session = path.startsWith("/public/")
+          ? [undefined, undefined, undefined, undefined, undefined]
+          : [claims.sub, claims.sid, claims.auth_time, claims.amr, claims.ext];
         assert.deepEqual([said.sub, said.sid, said.auth_time, said.amr, said.ext], session);
       }
     });
 
     for (const method of ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"]) {
       test(`edge forwards ${method}`, async () => {
-        const body = ["POST", "PUT", "PATCH", "DELETE", "PROPFIND"].includes(method) ? `body of ${method}` : undefined;
-        const answer = await gate.withCookie(gate.issuer.token(), { method, path: "/method", headers: own(), body });
+        const body = ["POST", "PUT", "PATCH", "DELETE", "PROPFIND"].includes(method)
+          ? `body of ${method}`
+          : undefined;
+        const answer = await gate.withCookie(gate.issuer.token(), {
+          method,
+          path: "/method",
+          headers: own(),
+          body,
+        });
         assert.equal(answer.status, 200);
         assert.deepEqual([gate.app.last.method, gate.app.last.body.toString()], [method, body ?? ""]);
         if (method === "HEAD") assert.equal(answer.body.length, 0);
@@ -211,89 +252,13 @@ for (const { name, raw } of RUNTIMES) {
     }
 
     test("preflights are judged, or passed on where a route says so", async () => {
-      const headers = [["Origin", "https://other.example"], ["Access-Control-Request-Method", "POST"]];
+      const headers = [
+        ["Origin", "https://other.example"],
+        ["Access-Control-Request-Method", "POST"],
+      ];
       await gate.refuses(() => gate.send({ method: "OPTIONS", path: "/a", headers }), "session_missing", 401);
       assert.equal((await gate.send({ method: "OPTIONS", path: "/preflight", headers })).status, 200);
       assert.equal(gate.app.last.headers["hallpass-subject"], undefined);
-    });
-
-    for (const [status, headers] of [[201, {}], [204, {}], [301, { location: "https://other.example/" }], [302, { location: "/there" }], [303, { location: "/x" }], [304, { etag: '"1"' }], [307, { location: "/private" }], [400, {}], [401, { "www-authenticate": "Basic" }], [403, {}], [404, {}], [418, {}], [429, { "retry-after": "7" }], [500, {}], [503, { "retry-after": "9" }], [599, {}]]) {
-      test(`edge passes the app's status ${status} on as it is`, async () => {
-        const body = [204, 304].includes(status) ? undefined : `status ${status}`;
-        gate.app.on("/status", (_, response) => response.writeHead(status, headers).end(body));
-        for (const page of [[], [["Accept", "text/html"]]]) {
-          const before = gate.app.seen.length;
-          const answer = await gate.withCookie(gate.issuer.token(), { path: "/status", headers: page });
-          assert.deepEqual([answer.status, answer.text], [status, body ?? ""]);
-          for (const [key, value] of Object.entries(headers)) assert.equal(answer.headers[key], value);
-          assert.equal(gate.app.seen.length, before + 1, "a redirect was followed");
-        }
-      });
-    }
-
-    test("bodies pass unchanged in both directions", async () => {
-      gate.app.on("/echo", (request, response, seen) => response.writeHead(200, { "content-type": request.headers["content-type"] }).end(seen.body));
-      const bodies = ["", "x", randomBytes(1024), randomBytes(1 << 20)];
-      for (const body of bodies) {
-        const answer = await gate.withCookie(gate.issuer.token(), { method: "POST", path: "/echo", headers: [...own(), ["Content-Type", "application/x-odd"]], body });
-        assert.deepEqual([digest(gate.app.last.body), digest(answer.body)], [digest(body), digest(body)]);
-        assert.equal(answer.headers["content-type"], "application/x-odd");
-      }
-      const zipped = gzipSync("zipped ".repeat(1000));
-      gate.app.on("/zipped", (_, response) => response.writeHead(200, { "content-encoding": "gzip", "content-type": "text/plain" }).end(zipped));
-      const answer = await gate.withCookie(gate.issuer.token(), { path: "/zipped", headers: [["Accept-Encoding", "gzip"]] });
-      assert.equal(answer.headers["content-encoding"], "gzip");
-      assert.deepEqual(digest(answer.body), digest(zipped));
-    });
-
-    test("bodies stream: the app hears the first part before the last is sent, and so does the client", async () => {
-      const heard = signal();
-      const sendOn = signal();
-      gate.app.on("/stream", streaming((request, response) => {
-        request.once("data", () => {
-          heard.resolve();
-          response.writeHead(200, { "content-type": "text/plain" });
-          response.write("first answer");
-        });
-        request.on("end", () => response.end("last answer"));
-      }));
-      const body = (async function* () {
-        yield Buffer.from("first");
-        await sendOn.promise;
-        yield Buffer.from("last");
-      })();
-      const headers = [...own(), ["Cookie", `__Host-session=${gate.issuer.token()}`]];
-      const answering = open(gate.origin, { method: "POST", path: "/stream", headers, body });
-      await within("the app hears the first part", heard.promise);
-      const message = await answering;
-      const [first] = await within("the client hears the first part", nextChunk(message));
-      assert.equal(String(first), "first answer");
-      sendOn.resolve();
-      const [last] = await within("the client hears the last part", nextChunk(message));
-      assert.equal(String(last), "last answer");
-    });
-
-    test("answers to known users are for no shared cache", async () => {
-      const forms = [
-        ["", "private"],
-        ["public, max-age=600", "max-age=600, private"],
-        ["s-maxage=600, max-age=60", "max-age=60, private"],
-        ["no-store", "no-store, private"],
-        ["private, max-age=5", "max-age=5, private"],
-        ["PUBLIC, S-MaxAge=9", "private"],
-      ];
-      for (const [given, sent] of forms) {
-        const answerWith = (_, response) => response.writeHead(200, { ...(given && { "cache-control": given }), vary: "Accept-Language" }).end("x");
-        gate.app.on("/cached", answerWith);
-        gate.app.on("/public/cached", answerWith);
-        const answer = await gate.withCookie(gate.issuer.token(), { path: "/cached" });
-        const words = (text) => text.split(",").map((word) => word.trim()).sort();
-        assert.deepEqual(words(answer.headers["cache-control"]), words(sent), given);
-        assert.deepEqual(words(answer.headers.vary.toLowerCase()), ["accept-language", "authorization", "cookie"]);
-        // Nobody's page is anybody's to cache, as the app says.
-        const open_ = await gate.withCookie(gate.issuer.token(), { path: "/public/cached" });
-        assert.deepEqual([open_.headers["cache-control"], open_.headers.vary], [given || undefined, "Accept-Language"]);
-      }
     });
 
     test("odd header bytes and hundreds of headers do not stop the edge", async () => {
@@ -312,53 +277,23 @@ for (const { name, raw } of RUNTIMES) {
         Array.from({ length: 300 }, () => "X-Same: 1\r\n").join(""),
       ];
       for (const oddity of oddities) {
-        const answer = await sendRaw(gate.origin, `GET /odd HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n${cookie}${oddity}\r\n`);
-        assert.ok([0, 200, 400, 401, 431].includes(answer.status), `${answer.status} ${JSON.stringify(oddity.slice(0, 40))}`);
-        assert.equal((await gate.withCookie(gate.issuer.token())).status, 200, `after ${JSON.stringify(oddity.slice(0, 40))}`);
+        const answer = await sendRaw(
+          gate.origin,
+          `GET /odd HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n${cookie}${oddity}\r\n`,
+        );
+        assert.ok(
+          [0, 200, 400, 401, 431].includes(answer.status),
+          `${answer.status} ${JSON.stringify(oddity.slice(0, 40))}`,
+        );
+        assert.equal(
+          (await gate.withCookie(gate.issuer.token())).status,
+          200,
+          `after ${JSON.stringify(oddity.slice(0, 40))}`,
+        );
       }
       const seen = await seenWith(Array.from({ length: 300 }, (_, i) => [`X-Many-${i}`, String(i)]));
       assert.equal(seen.headers["x-many-299"], "299");
       assert.doesNotMatch(gate.edge.child.log.join("\n"), /panicked|RuntimeError/);
-    });
-
-    test("odd header bytes of the app do not stop the edge", async () => {
-      gate.app.on("/odd-answer", (_, response) => {
-        response.writeHead(200, ["X-Odd", "caf\xe9 \xff", "Content-Type", "text/plain", ...Array.from({ length: 300 }, (__, i) => [`X-Many-${i}`, String(i)]).flat()]).end("odd");
-      });
-      const answer = await gate.withCookie(gate.issuer.token(), { path: "/odd-answer" });
-      assert.deepEqual([answer.status, answer.text, answer.headers["x-many-299"]], [200, "odd", "299"]);
-    });
-
-    test("event streams arrive while they are written", async () => {
-      const headers = [["Cookie", `__Host-session=${gate.issuer.token()}`], ["Accept", "text/event-stream"]];
-      const message = await open(demoEdge.origin, { path: "/events", headers });
-      assert.deepEqual([message.statusCode, message.headers["content-type"]], [200, "text/event-stream"]);
-      const [first] = await within("the first event", nextChunk(message));
-      assert.match(String(first), /event: ?tick/);
-      const [second] = await within("the second event", nextChunk(message));
-      assert.match(String(second), /"count":2/);
-      message.destroy();
-    });
-
-    test("sockets carry text and binary messages both ways", async () => {
-      const socket = await openSocket(demoEdge.origin, gate.issuer.token());
-      for (const [opcode, payload] of [[1, Buffer.from("grüße")], [2, randomBytes(1000)], [2, randomBytes(100_000)], [1, Buffer.alloc(0)]]) {
-        socket.send(opcode, payload);
-        const message = await within("the echo", socket.receive());
-        assert.deepEqual([message.opcode, digest(message.payload)], [opcode, digest(payload)]);
-      }
-      socket.close();
-    });
-
-    test("socket ends within the bound after its session, others go on", async () => {
-      const claims = gate.issuer.claims();
-      const [ended, other] = await Promise.all([gate.issuer.token(claims), gate.issuer.token()].map((token) => openSocket(demoEdge.origin, token)));
-      gate.service.revoke(claims.idx);
-      const { opcode, payload } = await within("the socket ends", ended.receive(), LIST_MAX_AGE_SECS * 1000 + SLACK_MS);
-      assert.deepEqual([opcode, payload.readUInt16BE()], [8, 4401]);
-      other.send(1, Buffer.from("still here"));
-      assert.equal(String((await within("the echo", other.receive())).payload), "still here");
-      other.close();
     });
   });
 }
@@ -371,25 +306,4 @@ function verifyAssertion(gate, seen) {
   const key = Buffer.from(gate.assertionKey, "base64url");
   assert.equal(signature, createHmac("sha256", key).update(`${header}.${payload}`).digest("base64url"));
   return JSON.parse(Buffer.from(payload, "base64url"));
-}
-
-const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
-
-function signal() {
-  let resolve;
-  const promise = new Promise((done) => (resolve = done));
-  return { promise, resolve };
-}
-
-/** The next piece of a body as it arrives. */
-function nextChunk(message) {
-  return new Promise((resolve, reject) => {
-    message.once("data", (chunk) => {
-      message.pause();
-      resolve([chunk]);
-    });
-    message.once("error", reject);
-    message.once("end", () => reject(new Error("the answer ended")));
-    message.resume();
-  });
 }

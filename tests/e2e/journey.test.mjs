@@ -22,7 +22,8 @@ const TOKEN_LIFETIME_SECS = 6;
 const SESSION_SECS = 30 * 24 * 3600;
 const AUDIENCE = "demo";
 const FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
-const SAFARI = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1";
+const SAFARI =
+  "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1";
 /** After a failed renewal an isolate rests 5 s and up to 2 s more before it asks again. */
 const RECOVERY_DEADLINE_MS = 10_000;
 
@@ -52,7 +53,14 @@ function journey(raw) {
   };
   const startApp = async (port) => {
     const { app: credential, issuer } = credentials;
-    app = await system.startDemo({ port, serviceUrl: service.origin, credential, assertionKey, issuer, audience: AUDIENCE });
+    app = await system.startDemo({
+      port,
+      serviceUrl: service.origin,
+      credential,
+      assertionKey,
+      issuer,
+      audience: AUDIENCE,
+    });
   };
   const startEdge = async (port) => {
     const { issuer, audience } = credentials;
@@ -73,7 +81,8 @@ function journey(raw) {
     assert.equal(answer.status, 200, answer.text);
     return answer.json;
   };
-  const asApp = (path) => send(service.origin, { path, headers: [["Authorization", `Bearer ${credentials.app}`]] });
+  const asApp = (path) =>
+    send(service.origin, { path, headers: [["Authorization", `Bearer ${credentials.app}`]] });
 
   before(async () => {
     await startService(0);
@@ -90,7 +99,10 @@ function journey(raw) {
 
   test("edge sends a page load without session to sign-in and back", async () => {
     const answer = await ada.page("/whoami?x=1&y=2");
-    assert.deepEqual([answer.status, answer.headers.location], [303, "/sign-in?return_to=/whoami%3Fx%3D1%26y%3D2"]);
+    assert.deepEqual(
+      [answer.status, answer.headers.location],
+      [303, "/sign-in?return_to=/whoami%3Fx%3D1%26y%3D2"],
+    );
     const form = await ada.page(answer.headers.location);
     assert.equal(form.status, 200);
     assert.match(form.text, /name="return_to" value="\/whoami\?x=1&amp;y=2"/);
@@ -103,7 +115,10 @@ function journey(raw) {
 
     const answer = await ada.signIn("ada", "/whoami?x=1");
     assert.deepEqual([answer.status, answer.headers.location], [303, "/whoami?x=1"]);
-    assert.equal(Object.keys(answer.headers).find((name) => name.startsWith("hallpass-")), undefined);
+    assert.equal(
+      Object.keys(answer.headers).find((name) => name.startsWith("hallpass-")),
+      undefined,
+    );
     assertSessionCookies(answer);
 
     const row = await asApp(`/v1/sessions/${ada.claims.sid}`);
@@ -122,7 +137,10 @@ function journey(raw) {
     assert.ok(verify(null, Buffer.from(`${header}.${payload}`), key, Buffer.from(signature, "base64url")));
 
     const { iss, aud, sub, sid, idx, iat, exp, auth_time, amr, ext } = ada.claims;
-    assert.deepEqual({ iss, aud, sub, amr, ext }, { iss: credentials.issuer, aud: credentials.audience, sub: "ada", amr: ["pwd"], ext: { role: "demo" } });
+    assert.deepEqual(
+      { iss, aud, sub, amr, ext },
+      { iss: credentials.issuer, aud: credentials.audience, sub: "ada", amr: ["pwd"], ext: { role: "demo" } },
+    );
     assert.match(sid, /^[A-Za-z0-9_-]{22}$/);
     assert.ok(Number.isInteger(idx) && idx >= 0 && idx < 2 ** 32);
     assert.ok(auth_time <= iat && iat <= now());
@@ -143,7 +161,11 @@ function journey(raw) {
     const before = toService.callsForRequests.length;
     const polls = toService.count("/v1/edge/revocations");
     for (let i = 0; i < 30; i += 1) assert.equal((await ada.api("/whoami")).cookies.length, 0);
-    assert.equal(toService.callsForRequests.length, before, JSON.stringify(toService.callsForRequests.slice(before)));
+    assert.equal(
+      toService.callsForRequests.length,
+      before,
+      JSON.stringify(toService.callsForRequests.slice(before)),
+    );
     // The list is polled beside requests, whatever their number: never more than about once a second.
     assert.ok(toService.count("/v1/edge/revocations") - polls <= 3);
   });
@@ -185,9 +207,14 @@ function journey(raw) {
   test("parallel requests with an expired token all pass", async () => {
     const { sid, exp } = tabs.claims;
     await untilSecond(exp);
-    const eight = Array.from({ length: 8 }, () => Object.assign(new Client(edge.origin, tabs), { jar: tabs.jar.copy() }));
+    const eight = Array.from({ length: 8 }, () =>
+      Object.assign(new Client(edge.origin, tabs), { jar: tabs.jar.copy() }),
+    );
     const answers = await Promise.all(eight.map((tab) => tab.api("/whoami")));
-    assert.deepEqual(answers.map((answer) => answer.status), Array(8).fill(200));
+    assert.deepEqual(
+      answers.map((answer) => answer.status),
+      Array(8).fill(200),
+    );
     // Each goes on with the cookies it got: nobody is signed out.
     for (const tab of eight) assert.equal((await whoami(tab)).session, sid);
   });
@@ -195,7 +222,13 @@ function journey(raw) {
   test("portal shows a second sign-in elsewhere", async () => {
     phone = await signedIn("ada", SAFARI);
     const { sessions, ended } = (await ada.api("/.session/api/sessions")).json;
-    assert.deepEqual(sessions.map((session) => [session.sid, session.current]), [[ada.claims.sid, true], [phone.claims.sid, false]]);
+    assert.deepEqual(
+      sessions.map((session) => [session.sid, session.current]),
+      [
+        [ada.claims.sid, true],
+        [phone.claims.sid, false],
+      ],
+    );
     assert.deepEqual(ended, []);
     assert.match(sessions[1].device.label, /iPhone|iOS|Safari/);
 
@@ -212,7 +245,10 @@ function journey(raw) {
   test("portal hides and keeps other people's sessions", async () => {
     const eve = await signedIn("eve", FIREFOX);
     const { sessions } = (await eve.api("/.session/api/sessions")).json;
-    assert.deepEqual(sessions.map((session) => session.sid), [eve.claims.sid]);
+    assert.deepEqual(
+      sessions.map((session) => session.sid),
+      [eve.claims.sid],
+    );
     const answer = await eve.api(`/.session/api/sessions/${phone.claims.sid}`, { method: "DELETE" });
     const nobody = await eve.api("/.session/api/sessions/AAAAAAAAAAAAAAAAAAAAAA", { method: "DELETE" });
     assert.deepEqual([answer.status, answer.code], [nobody.status, nobody.code]);
@@ -237,8 +273,14 @@ function journey(raw) {
     assert.deepEqual([page.status, page.headers.location], [303, "/sign-in?return_to=/"]);
 
     const { sessions, ended } = (await ada.api("/.session/api/sessions")).json;
-    assert.deepEqual(sessions.map((session) => session.sid), [ada.claims.sid]);
-    assert.deepEqual(ended.map((session) => [session.sid, session.ended.by]), [[phone.claims.sid, "user"]]);
+    assert.deepEqual(
+      sessions.map((session) => session.sid),
+      [ada.claims.sid],
+    );
+    assert.deepEqual(
+      ended.map((session) => [session.sid, session.ended.by]),
+      [[phone.claims.sid, "user"]],
+    );
     assert.equal((await ada.api("/whoami")).status, 200);
   });
 
@@ -268,14 +310,21 @@ function journey(raw) {
       const { sid } = leaving.claims;
       const answer = await leaving.submit(path);
       assert.ok([200, 303].includes(answer.status), String(answer.status));
-      assert.deepEqual(answer.cookies.map((line) => parseSetCookie(line).attributes.get("max-age")), ["0", "0"]);
+      assert.deepEqual(
+        answer.cookies.map((line) => parseSetCookie(line).attributes.get("max-age")),
+        ["0", "0"],
+      );
       assert.deepEqual([leaving.sessionToken, leaving.renewalToken], [undefined, undefined]);
       await until("the row is ended", async () => (await asApp(`/v1/sessions/${sid}`)).json.ended);
       const deadlineMs = system.LIST_MAX_AGE_SECS * 1000;
-      const refused = await until("the copied cookies are refused", async () => {
-        const next = await copy.api("/whoami");
-        return next.status !== 200 && next;
-      }, { deadlineMs });
+      const refused = await until(
+        "the copied cookies are refused",
+        async () => {
+          const next = await copy.api("/whoami");
+          return next.status !== 200 && next;
+        },
+        { deadlineMs },
+      );
       assertProblem(refused, "session_revoked", 401);
     });
   }
@@ -331,7 +380,9 @@ function journey(raw) {
     await service.stop();
     await startService(service.port);
     const { sid } = ada.claims;
-    await until("ada works", async () => (await ada.api("/whoami")).status === 200, { deadlineMs: RECOVERY_DEADLINE_MS });
+    await until("ada works", async () => (await ada.api("/whoami")).status === 200, {
+      deadlineMs: RECOVERY_DEADLINE_MS,
+    });
     assert.equal(ada.claims.sid, sid);
     await until("the ending holds", async () => (await other.api("/whoami")).code === "session_revoked");
   });

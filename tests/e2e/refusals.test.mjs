@@ -14,7 +14,10 @@ import { now, until } from "./harness/wait.mjs";
 
 tidyUp();
 
-const PAGE = [["Accept", "text/html"], ["Sec-Fetch-Dest", "document"]];
+const PAGE = [
+  ["Accept", "text/html"],
+  ["Sec-Fetch-Dest", "document"],
+];
 
 /** @typedef {import("./harness/mint.mjs").Issuer} Issuer */
 
@@ -27,47 +30,95 @@ const BAD_TOKENS = [
   ["no dots", "token_malformed", () => "session"],
   ["one dot", "token_malformed", (issuer) => issuer.token().split(".").slice(0, 2).join(".")],
   ["three dots", "token_malformed", (issuer) => `${issuer.token()}.x`],
-  ["an empty signature", ["token_malformed", "token_untrusted"], (issuer) => issuer.token().replace(/[^.]*$/, "")],
+  [
+    "an empty signature",
+    ["token_malformed", "token_untrusted"],
+    (issuer) => issuer.token().replace(/[^.]*$/, ""),
+  ],
   ["a character outside base64url", "token_malformed", (issuer) => issuer.token().replace(/.$/, "+")],
   ["padding", "token_malformed", (issuer) => `${issuer.token()}==`],
   ["a percent escape", "token_malformed", (issuer) => issuer.token().replace(".", "%2E")],
   ["non-canonical base64url", "token_malformed", (issuer) => twin(issuer.token())],
   ["4097 bytes", "token_malformed", (issuer) => sized(issuer, 4097)],
   ["10 kB", "token_malformed", (issuer) => sized(issuer, 10_000)],
-  ["a header of 513 bytes", "token_malformed", (issuer) => issuer.token({}, { header: { kid: "k".repeat(466) } })],
+  [
+    "a header of 513 bytes",
+    "token_malformed",
+    (issuer) => issuer.token({}, { header: { kid: "k".repeat(466) } }),
+  ],
   ["a header that is an array", "token_malformed", (issuer) => issuer.sessionKey.compact("[]", good(issuer))],
   ["a header that is no JSON", "token_malformed", (issuer) => issuer.sessionKey.compact("{", good(issuer))],
   ["a payload that is no JSON", "token_malformed", (issuer) => signed(issuer, "{")],
   ["a payload that is an array", "token_malformed", (issuer) => signed(issuer, "[]")],
-  ["a payload that is not UTF-8", "token_malformed", (issuer) => signed(issuer, Buffer.from([0x7b, 0xff, 0x7d]))],
+  [
+    "a payload that is not UTF-8",
+    "token_malformed",
+    (issuer) => signed(issuer, Buffer.from([0x7b, 0xff, 0x7d])),
+  ],
   ["crit", "token_malformed", (issuer) => issuer.token({}, { header: { crit: ["exp"] } })],
-  ["an embedded jwk", "token_malformed", (issuer) => issuer.token({}, { header: { jwk: issuer.sessionKey.jwk } })],
+  [
+    "an embedded jwk",
+    "token_malformed",
+    (issuer) => issuer.token({}, { header: { jwk: issuer.sessionKey.jwk } }),
+  ],
   ["an unknown header member", "token_malformed", (issuer) => issuer.token({}, { header: { x: 1 } })],
   ["typ in capitals", "token_malformed", (issuer) => issuer.token({}, { header: { typ: "SESSION+JWT" } })],
   ["typ JWT", "token_malformed", (issuer) => issuer.token({}, { header: { typ: "JWT" } })],
   ["no typ", "token_malformed", (issuer) => issuer.token({}, { header: { typ: undefined } })],
-  ["typ of an assertion", "token_malformed", (issuer) => issuer.token({}, { header: { typ: "assertion+jwt" } })],
+  [
+    "typ of an assertion",
+    "token_malformed",
+    (issuer) => issuer.token({}, { header: { typ: "assertion+jwt" } }),
+  ],
   ["duplicate header keys", "token_malformed", (issuer) => duplicateHeader(issuer)],
-  ["duplicate claims", "token_malformed", (issuer) => signed(issuer, good(issuer).replace("{", '{"sub":"eve",'))],
-  ["duplicate claims, one escaped", "token_malformed", (issuer) => signed(issuer, good(issuer).replace("{", '{"s\\u0075b":"eve",'))],
+  [
+    "duplicate claims",
+    "token_malformed",
+    (issuer) => signed(issuer, good(issuer).replace("{", '{"sub":"eve",')),
+  ],
+  [
+    "duplicate claims, one escaped",
+    "token_malformed",
+    (issuer) => signed(issuer, good(issuer).replace("{", '{"s\\u0075b":"eve",')),
+  ],
 
   ["alg none", "token_untrusted", (issuer) => issuer.token({}, { header: { alg: "none" } })],
   ["alg none and no signature", ["token_malformed", "token_untrusted"], (issuer) => unsigned(issuer)],
-  ["HS256 under the public key", "token_untrusted", (issuer) => confused(issuer, { kid: issuer.sessionKey.kid })],
+  [
+    "HS256 under the public key",
+    "token_untrusted",
+    (issuer) => confused(issuer, { kid: issuer.sessionKey.kid }),
+  ],
   ["HS256 under kid hs256", "token_untrusted", (issuer) => confused(issuer, { kid: "hs256" })],
-  ["alg ES256 under an Ed25519 key", "token_untrusted", (issuer) => issuer.token({}, { header: { alg: "ES256" } })],
+  [
+    "alg ES256 under an Ed25519 key",
+    "token_untrusted",
+    (issuer) => issuer.token({}, { header: { alg: "ES256" } }),
+  ],
   ["alg in lower case", "token_untrusted", (issuer) => issuer.token({}, { header: { alg: "eddsa" } })],
   ["an unknown kid", "token_untrusted", (issuer) => issuer.token({}, { header: { kid: "nobody" } })],
   ["a foreign key", "token_untrusted", (issuer) => issuer.token({}, { key: new Key("s1") })],
-  ["the list's key", "token_untrusted", (issuer) => issuer.token({}, { key: issuer.listKey, header: { kid: "l1" } })],
+  [
+    "the list's key",
+    "token_untrusted",
+    (issuer) => issuer.token({}, { key: issuer.listKey, header: { kid: "l1" } }),
+  ],
   ["a changed payload", "token_untrusted", (issuer) => spliced(issuer)],
   ["a changed signature", "token_untrusted", (issuer) => flipped(issuer)],
 
   ["another audience", "token_invalid", (issuer) => issuer.token({ aud: "elsewhere" })],
-  ["an audience in an array", ["token_invalid", "token_malformed"], (issuer) => issuer.token({ aud: [issuer.audience] })],
+  [
+    "an audience in an array",
+    ["token_invalid", "token_malformed"],
+    (issuer) => issuer.token({ aud: [issuer.audience] }),
+  ],
   ["another issuer", "token_invalid", (issuer) => issuer.token({ iss: `${issuer.issuer}/` })],
   ["iat 60 s ahead", "token_invalid", (issuer) => issuer.token({ iat: now() + 60 })],
-  ["auth_time 60 s ahead", "token_invalid", (issuer) => issuer.token({ auth_time: now() + 60, iat: now() + 60 })],
+  [
+    "auth_time 60 s ahead",
+    "token_invalid",
+    (issuer) => issuer.token({ auth_time: now() + 60, iat: now() + 60 }),
+  ],
   ["auth_time after iat", "token_invalid", (issuer) => issuer.token({ auth_time: now(), iat: now() - 10 })],
   ["nbf 60 s ahead", "token_invalid", (issuer) => issuer.token({ nbf: now() + 60 })],
   ["nbf after exp", "token_invalid", (issuer) => issuer.token({ nbf: now() + 301 })],
@@ -75,7 +126,11 @@ const BAD_TOKENS = [
   ["a lifetime of an hour and a second", "token_invalid", (issuer) => issuer.token({ exp: now() + 3601 })],
   ["exp as a string", "token_invalid", (issuer) => issuer.token({ exp: String(now() + 300) })],
   ["exp as a float", "token_invalid", (issuer) => signed(issuer, good(issuer).replace(/"exp":\d+/, "$&.5"))],
-  ["exp with an exponent", "token_invalid", (issuer) => signed(issuer, good(issuer).replace(/"exp":\d+/, '"exp":1e11'))],
+  [
+    "exp with an exponent",
+    "token_invalid",
+    (issuer) => signed(issuer, good(issuer).replace(/"exp":\d+/, '"exp":1e11')),
+  ],
   ["a negative iat", "token_invalid", (issuer) => issuer.token({ iat: -1 })],
   ["idx of 2^32", "token_invalid", (issuer) => issuer.token({ idx: 2 ** 32 })],
   ["a negative idx", "token_invalid", (issuer) => issuer.token({ idx: -1 })],
@@ -94,27 +149,71 @@ const BAD_TOKENS = [
     (issuer) => issuer.token({ [claim]: undefined }),
   ]),
 
-  ["its end in this second", "token_expired", (issuer) => issuer.token({ iat: now() - 60, auth_time: now() - 60, exp: now() })],
-  ["its end an hour ago", "token_expired", (issuer) => issuer.token({ iat: now() - 3900, auth_time: now() - 3900, exp: now() - 3600 })],
+  [
+    "its end in this second",
+    "token_expired",
+    (issuer) => issuer.token({ iat: now() - 60, auth_time: now() - 60, exp: now() }),
+  ],
+  [
+    "its end an hour ago",
+    "token_expired",
+    (issuer) => issuer.token({ iat: now() - 3900, auth_time: now() - 3900, exp: now() - 3600 }),
+  ],
 ];
 
 /** Credentials that are not exactly one session token: headers, and the code. */
 const BAD_CREDENTIALS = [
   ["no credential", "session_missing", () => []],
   ["an empty cookie", ["session_missing", "token_malformed"], () => [["Cookie", "__Host-session="]]],
-  ["two session cookies", "credentials_conflict", (issuer) => [["Cookie", cookies(issuer.token(), "forged")]]],
-  ["two session cookies, the good one last", "credentials_conflict", (issuer) => [["Cookie", cookies("forged", issuer.token())]]],
-  ["two good session cookies", "credentials_conflict", (issuer) => [["Cookie", cookies(issuer.token(), issuer.token())]]],
-  ["two renewal cookies", "credentials_conflict", () => [["Cookie", `__Host-renewal=${newRenewalToken()}; __Host-renewal=${newRenewalToken()}`]]],
-  ["a cookie joined from two lines", "session_missing", (issuer) => [["Cookie", `a=1, __Host-session=${issuer.token()}`]]],
-  ["the cookie's name in capitals", "session_missing", (issuer) => [["Cookie", `__HOST-SESSION=${issuer.token()}`]]],
-  ["the cookie's name escaped", "session_missing", (issuer) => [["Cookie", `__Host%2Dsession=${issuer.token()}`]]],
-  ["the cookie's name quoted", "session_missing", (issuer) => [["Cookie", `"__Host-session"=${issuer.token()}`]]],
+  [
+    "two session cookies",
+    "credentials_conflict",
+    (issuer) => [["Cookie", cookies(issuer.token(), "forged")]],
+  ],
+  [
+    "two session cookies, the good one last",
+    "credentials_conflict",
+    (issuer) => [["Cookie", cookies("forged", issuer.token())]],
+  ],
+  [
+    "two good session cookies",
+    "credentials_conflict",
+    (issuer) => [["Cookie", cookies(issuer.token(), issuer.token())]],
+  ],
+  [
+    "two renewal cookies",
+    "credentials_conflict",
+    () => [["Cookie", `__Host-renewal=${newRenewalToken()}; __Host-renewal=${newRenewalToken()}`]],
+  ],
+  [
+    "a cookie joined from two lines",
+    "session_missing",
+    (issuer) => [["Cookie", `a=1, __Host-session=${issuer.token()}`]],
+  ],
+  [
+    "the cookie's name in capitals",
+    "session_missing",
+    (issuer) => [["Cookie", `__HOST-SESSION=${issuer.token()}`]],
+  ],
+  [
+    "the cookie's name escaped",
+    "session_missing",
+    (issuer) => [["Cookie", `__Host%2Dsession=${issuer.token()}`]],
+  ],
+  [
+    "the cookie's name quoted",
+    "session_missing",
+    (issuer) => [["Cookie", `"__Host-session"=${issuer.token()}`]],
+  ],
   ["a quoted cookie", "token_malformed", (issuer) => [["Cookie", `__Host-session="${issuer.token()}"`]]],
-  ["cookie and bearer of two sessions", "credentials_conflict", (issuer) => [
-    ["Cookie", `__Host-session=${issuer.token()}`],
-    ["Authorization", `Bearer ${issuer.token()}`],
-  ]],
+  [
+    "cookie and bearer of two sessions",
+    "credentials_conflict",
+    (issuer) => [
+      ["Cookie", `__Host-session=${issuer.token()}`],
+      ["Authorization", `Bearer ${issuer.token()}`],
+    ],
+  ],
   ["bearer in lower case", "session_missing", (issuer) => [["Authorization", `bearer ${issuer.token()}`]]],
   ["bearer in capitals", "session_missing", (issuer) => [["Authorization", `BEARER ${issuer.token()}`]]],
   ["bearer and two spaces", "session_missing", (issuer) => [["Authorization", `Bearer  ${issuer.token()}`]]],
@@ -122,15 +221,27 @@ const BAD_CREDENTIALS = [
   ["a token without scheme", "session_missing", (issuer) => [["Authorization", issuer.token()]]],
   ["another scheme", "session_missing", (issuer) => [["Authorization", `Token ${issuer.token()}`]]],
   ["somebody else's bearer", "session_missing", () => [["Authorization", "Bearer gho_0123456789"]]],
-  ["two bearers in one line", ["token_malformed", "session_missing"], (issuer) => [["Authorization", `Bearer ${issuer.token()}, Bearer ${issuer.token()}`]]],
-  ["two bearer lines", ["token_malformed", "session_missing"], (issuer) => [
-    ["Authorization", `Bearer ${issuer.token()}`],
-    ["Authorization", `Bearer ${issuer.token()}`],
-  ]],
-  ["an expired bearer beside a renewal cookie", "token_expired", (issuer) => [
-    ["Authorization", `Bearer ${expired(issuer)}`],
-    ["Cookie", `__Host-renewal=${newRenewalToken()}`],
-  ]],
+  [
+    "two bearers in one line",
+    ["token_malformed", "session_missing"],
+    (issuer) => [["Authorization", `Bearer ${issuer.token()}, Bearer ${issuer.token()}`]],
+  ],
+  [
+    "two bearer lines",
+    ["token_malformed", "session_missing"],
+    (issuer) => [
+      ["Authorization", `Bearer ${issuer.token()}`],
+      ["Authorization", `Bearer ${issuer.token()}`],
+    ],
+  ],
+  [
+    "an expired bearer beside a renewal cookie",
+    "token_expired",
+    (issuer) => [
+      ["Authorization", `Bearer ${issuer.expiredToken()}`],
+      ["Cookie", `__Host-renewal=${newRenewalToken()}`],
+    ],
+  ],
   ["a renewal cookie of another form", "session_missing", () => [["Cookie", "__Host-renewal=hp2.abc"]]],
 ];
 
@@ -192,7 +303,10 @@ for (const { name, raw } of RUNTIMES) {
     test("edge takes one session named twice for one", async () => {
       const token = gate.issuer.token();
       assert.equal((await gate.send({ headers: [["Cookie", cookies(token, token)]] })).status, 200);
-      assert.equal((await gate.withCookie(token, { headers: [["Authorization", `Bearer ${token}`]] })).status, 200);
+      assert.equal(
+        (await gate.withCookie(token, { headers: [["Authorization", `Bearer ${token}`]] })).status,
+        200,
+      );
     });
 
     test("edge survives cookies of 64 kB", async () => {
@@ -208,9 +322,16 @@ for (const { name, raw } of RUNTIMES) {
       assert.equal((await gate.withCookie(token)).status, 200);
       gate.service.revoke(claims.idx);
       const deadlineMs = LIST_MAX_AGE_SECS * 1000;
-      await until("the revoked session is refused", async () => (await gate.withCookie(token)).status === 401, { deadlineMs });
+      await until(
+        "the revoked session is refused",
+        async () => (await gate.withCookie(token)).status === 401,
+        { deadlineMs },
+      );
       await refusedBothWays(() => [["Cookie", `__Host-session=${token}`]], "session_revoked");
-      await refusedBothWays(() => [["Cookie", `__Host-session=${gate.issuer.token({ ...claims, iat: now() })}`]], "session_revoked");
+      await refusedBothWays(
+        () => [["Cookie", `__Host-session=${gate.issuer.token({ ...claims, iat: now() })}`]],
+        "session_revoked",
+      );
       assert.equal((await gate.withCookie(gate.issuer.token())).status, 200);
     });
 
@@ -219,7 +340,9 @@ for (const { name, raw } of RUNTIMES) {
       assert.equal((await gate.withCookie(token)).status, 200);
       gate.service.change({ kids: ["s1"] });
       const deadlineMs = LIST_MAX_AGE_SECS * 1000;
-      await until("the key is refused", async () => (await gate.withCookie(token)).status === 401, { deadlineMs });
+      await until("the key is refused", async () => (await gate.withCookie(token)).status === 401, {
+        deadlineMs,
+      });
       await refusedBothWays(() => [["Cookie", `__Host-session=${token}`]], "token_untrusted");
     });
 
@@ -228,15 +351,25 @@ for (const { name, raw } of RUNTIMES) {
       assert.equal((await gate.withCookie(old)).status, 200);
       gate.service.change({ revokedBefore: now() - 50 });
       const deadlineMs = LIST_MAX_AGE_SECS * 1000;
-      await until("the old session is refused", async () => (await gate.withCookie(old)).status === 401, { deadlineMs });
+      await until("the old session is refused", async () => (await gate.withCookie(old)).status === 401, {
+        deadlineMs,
+      });
       await refusedBothWays(() => [["Cookie", `__Host-session=${old}`]], "session_revoked");
       assert.equal((await gate.withCookie(gate.issuer.token())).status, 200);
     });
 
-    for (const code of ["session_revoked", "session_expired", "renewal_reused", "renewal_unknown", "renewal_malformed"]) {
+    for (const code of [
+      "session_revoked",
+      "session_expired",
+      "renewal_reused",
+      "renewal_unknown",
+      "renewal_malformed",
+    ]) {
       test(`edge clears both cookies when renewal ends with ${code}`, async () => {
         gate.service.onRenew = () => problem(401, code);
-        const headers = () => [["Cookie", `__Host-session=${expired(gate.issuer)}; __Host-renewal=${newRenewalToken()}`]];
+        const headers = () => [
+          ["Cookie", `__Host-session=${gate.issuer.expiredToken()}; __Host-renewal=${newRenewalToken()}`],
+        ];
         const answer = await gate.refuses(() => asProgram(headers()), code, 401);
         assertCleared(answer);
         const page = await asPage(headers());
@@ -247,7 +380,9 @@ for (const { name, raw } of RUNTIMES) {
 
     test("edge refuses a renewal that answers for another session", async () => {
       gate.service.onRenew = () => gate.service.renewed({ sid: newSid() });
-      const headers = [["Cookie", `__Host-session=${expired(gate.issuer)}; __Host-renewal=${newRenewalToken()}`]];
+      const headers = [
+        ["Cookie", `__Host-session=${gate.issuer.expiredToken()}; __Host-renewal=${newRenewalToken()}`],
+      ];
       const answer = await gate.refuses(() => asProgram(headers), "credentials_conflict", 401);
       assert.deepEqual(answer.cookies, []);
     });
@@ -258,7 +393,11 @@ for (const { name, raw } of RUNTIMES) {
         const answer = await gate.withCookie(make(gate.issuer), { path: "/sign-in" });
         assert.deepEqual([answer.status, answer.cookies], [200, []], what);
         const { headers } = gate.app.last;
-        assert.deepEqual([headers["hallpass-subject"], headers["hallpass-session"], headers.cookie], [undefined, undefined, undefined], what);
+        assert.deepEqual(
+          [headers["hallpass-subject"], headers["hallpass-session"], headers.cookie],
+          [undefined, undefined, undefined],
+          what,
+        );
       }
     });
   });
@@ -271,8 +410,6 @@ const good = (issuer) => JSON.stringify(issuer.claims());
 const signed = (issuer, payload) => issuer.sessionKey.compact(JSON.stringify(issuer.header()), payload);
 
 const cookies = (one, other) => `__Host-session=${one}; theme=dark; __Host-session=${other}`;
-
-const expired = (issuer) => issuer.token({ iat: now() - 400, auth_time: now() - 400, exp: now() - 100 });
 
 /** A good token of exactly this many bytes, filled by a member that nobody reads. */
 function sized(issuer, bytes) {
@@ -304,7 +441,11 @@ function unsigned(issuer) {
 
 /** Signed by HMAC under what everybody knows: the public key. */
 function confused(issuer, header) {
-  return hmacCompact(issuer.sessionKey.publicBytes, issuer.header({ alg: "HS256", ...header }), issuer.claims());
+  return hmacCompact(
+    issuer.sessionKey.publicBytes,
+    issuer.header({ alg: "HS256", ...header }),
+    issuer.claims(),
+  );
 }
 
 function spliced(issuer) {

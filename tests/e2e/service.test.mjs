@@ -23,13 +23,23 @@ describe("service", () => {
 
   /** A call with the credential of this scope. */
   const as = (scope, method, path, { body, headers = [] } = {}) =>
-    call(method, path, { body, headers: [["Authorization", `Bearer ${service.credentials[scope]}`], ...headers] });
+    call(method, path, {
+      body,
+      headers: [["Authorization", `Bearer ${service.credentials[scope]}`], ...headers],
+    });
   const call = (method, path, { body, headers = [] } = {}) => {
     const json = body === undefined ? [] : [["Content-Type", "application/json"]];
-    return send(service.origin, { method, path, headers: [...json, ...headers], body: body && JSON.stringify(body) });
+    return send(service.origin, {
+      method,
+      path,
+      headers: [...json, ...headers],
+      body: body && JSON.stringify(body),
+    });
   };
   const signIn = async (subject = "ada") => {
-    const answer = await as("app", "POST", "/v1/sessions", { body: { ...vector("create_session"), subject } });
+    const answer = await as("app", "POST", "/v1/sessions", {
+      body: { ...vector("create_session"), subject },
+    });
     assert.equal(answer.status, 201, answer.text);
     return answer.json;
   };
@@ -55,10 +65,22 @@ describe("service", () => {
   test("service refuses every call without a credential of its own", async () => {
     for (const [scope, method, path] of CALLS) {
       const good = service.credentials[scope];
-      const wrong = [[], [["Authorization", "Bearer "]], [["Authorization", `Bearer ${good}x`]], [["Authorization", `Bearer ${good.slice(0, -1)}`]], [["Authorization", good]], [["Authorization", `Basic ${good}`]], [["Cookie", `Authorization=Bearer ${good}`]]];
+      const wrong = [
+        [],
+        [["Authorization", "Bearer "]],
+        [["Authorization", `Bearer ${good}x`]],
+        [["Authorization", `Bearer ${good.slice(0, -1)}`]],
+        [["Authorization", good]],
+        [["Authorization", `Basic ${good}`]],
+        [["Cookie", `Authorization=Bearer ${good}`]],
+      ];
       for (const headers of wrong) {
         const answer = await call(method, path, { headers });
-        assert.deepEqual([answer.status, answer.code], [401, "credential_invalid"], `${method} ${path} ${headers}`);
+        assert.deepEqual(
+          [answer.status, answer.code],
+          [401, "credential_invalid"],
+          `${method} ${path} ${headers}`,
+        );
         assert.equal(answer.headers["www-authenticate"], "Bearer");
         assertForm(answer.json, vector("problem"), "problem");
       }
@@ -67,10 +89,16 @@ describe("service", () => {
 
   test("service refuses credentials of another scope", async () => {
     for (const [scope, method, path] of CALLS) {
-      const others = ["edge", "app", "admin"].filter((other) => other !== scope && !(scope === "app" && other === "admin"));
+      const others = ["edge", "app", "admin"].filter(
+        (other) => other !== scope && !(scope === "app" && other === "admin"),
+      );
       for (const other of others) {
         const answer = await as(other, method, path);
-        assert.deepEqual([answer.status, answer.code], [403, "scope_insufficient"], `${other}: ${method} ${path}`);
+        assert.deepEqual(
+          [answer.status, answer.code],
+          [403, "scope_insufficient"],
+          `${other}: ${method} ${path}`,
+        );
       }
     }
   });
@@ -91,10 +119,21 @@ describe("service", () => {
 
   test("service refuses sessions it cannot read", async () => {
     const good = vector("create_session");
-    const bad = [{ ...good, subject: "" }, { ...good, subject: "a b" }, { ...good, request: undefined }, { ...good, odd: 1 }, { ...good, ext: { a: "x".repeat(2000) } }, []];
+    const bad = [
+      { ...good, subject: "" },
+      { ...good, subject: "a b" },
+      { ...good, request: undefined },
+      { ...good, odd: 1 },
+      { ...good, ext: { a: "x".repeat(2000) } },
+      [],
+    ];
     for (const body of bad) {
       const answer = await as("app", "POST", "/v1/sessions", { body });
-      assert.deepEqual([answer.status, answer.code], [400, "request_malformed"], JSON.stringify(body).slice(0, 100));
+      assert.deepEqual(
+        [answer.status, answer.code],
+        [400, "request_malformed"],
+        JSON.stringify(body).slice(0, 100),
+      );
     }
     const large = await as("app", "POST", "/v1/sessions", { body: { ...good, odd: "x".repeat(70_000) } });
     assert.deepEqual([large.status, large.code], [413, "request_too_large"]);
@@ -115,12 +154,21 @@ describe("service", () => {
 
     const mine = await as("edge", "GET", "/v1/edge/me/sessions", { headers: asUser(created.session_token) });
     assertForm(mine.json, vector("sessions"), "sessions");
-    assert.deepEqual(mine.json.sessions.map((session) => [session.sid, session.current]), [[sid, true]]);
+    assert.deepEqual(
+      mine.json.sessions.map((session) => [session.sid, session.current]),
+      [[sid, true]],
+    );
   });
 
   test("service renews for no token but its own", async () => {
-    for (const [renewal_token, code] of [["x", "renewal_malformed"], [newRenewalToken(), undefined], [`${created.renewal_token}A`, "renewal_malformed"]]) {
-      const answer = await as("edge", "POST", "/v1/edge/renew", { body: { ...vector("renew_request"), renewal_token } });
+    for (const [renewal_token, code] of [
+      ["x", "renewal_malformed"],
+      [newRenewalToken(), undefined],
+      [`${created.renewal_token}A`, "renewal_malformed"],
+    ]) {
+      const answer = await as("edge", "POST", "/v1/edge/renew", {
+        body: { ...vector("renew_request"), renewal_token },
+      });
       assert.ok([401, 503].includes(answer.status));
       if (code) assert.deepEqual([answer.status, answer.code], [401, code]);
       assert.doesNotMatch(answer.text, /session_token/);
@@ -130,11 +178,15 @@ describe("service", () => {
   test("service lists revocations in a signed list of the recorded form", async () => {
     const other = await signIn();
     const poll = (query) => as("edge", "GET", `/v1/edge/revocations?${query}&wait=0&edge=e2e&bound=10`);
-    const position = (answer) => /^epoch="([^"]+)", to=(\d+), confirmed_ms=(-?\d+)$/.exec(answer.headers["hallpass-list"]).slice(1);
+    const position = (answer) =>
+      /^epoch="([^"]+)", to=(\d+), confirmed_ms=(-?\d+)$/.exec(answer.headers["hallpass-list"]).slice(1);
     const [epoch, before] = position(await poll("after=0"));
 
     const headers = asUser(created.session_token);
-    const revoked = await as("edge", "POST", "/v1/edge/me/revoke", { body: { sid: other.session.sid }, headers });
+    const revoked = await as("edge", "POST", "/v1/edge/me/revoke", {
+      body: { sid: other.session.sid },
+      headers,
+    });
     assertForm(revoked.json, vector("revoked"), "revoked");
     assert.equal(revoked.json.revoked, 1);
 
@@ -153,18 +205,26 @@ describe("service", () => {
     const elsewhere = await verifiedList((await poll("epoch=other&after=1")).text);
     assert.equal(elsewhere.from, 0);
 
-    const inForce = await as("edge", "GET", `/v1/edge/me/in-force?epoch=${epoch}&to=${claims.to}`, { headers });
+    const inForce = await as("edge", "GET", `/v1/edge/me/in-force?epoch=${epoch}&to=${claims.to}`, {
+      headers,
+    });
     assertForm(inForce.json, vector("in_force"), "in force");
     assert.equal((await as("edge", "GET", `/v1/edge/sessions/${other.session.sid}`)).json.live, false);
     const sessions = (await as("edge", "GET", "/v1/edge/me/sessions", { headers })).json;
     assertForm(sessions, vector("sessions"), "sessions");
-    assert.deepEqual(sessions.ended.map((session) => session.sid), [other.session.sid]);
+    assert.deepEqual(
+      sessions.ended.map((session) => session.sid),
+      [other.session.sid],
+    );
   });
 
   test("service lets nobody end another's session", async () => {
     const eve = await signIn("eve");
     const headers = asUser(eve.session_token);
-    const answer = await as("edge", "POST", "/v1/edge/me/revoke", { body: { sid: created.session.sid }, headers });
+    const answer = await as("edge", "POST", "/v1/edge/me/revoke", {
+      body: { sid: created.session.sid },
+      headers,
+    });
     assert.deepEqual([answer.status, answer.code], [404, "session_unknown"]);
     const nobody = await as("edge", "POST", "/v1/edge/me/revoke", { body: { sid: created.session.sid } });
     assert.equal(nobody.status, 401);
@@ -181,7 +241,10 @@ describe("service", () => {
   });
 
   test("service knows no other paths and methods", async () => {
-    for (const [method, path, status, code] of [["GET", "/v1/nothing", 404, "path_unknown"], ["DELETE", "/v1/edge/keys", 405, "method_refused"]]) {
+    for (const [method, path, status, code] of [
+      ["GET", "/v1/nothing", 404, "path_unknown"],
+      ["DELETE", "/v1/edge/keys", 405, "method_refused"],
+    ]) {
       const answer = await as("edge", method, path);
       assert.deepEqual([answer.status, answer.code], [status, code]);
     }

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { tidyUp } from "./harness/children.mjs";
 import { assertProblem, freshGate, startGate } from "./harness/gate.mjs";
-import { Key, encode, hmacCompact, newRenewalToken, roaring } from "./harness/mint.mjs";
+import { Issuer, Key, encode, hmacCompact, newRenewalToken, roaring } from "./harness/mint.mjs";
 import { problem } from "./harness/stand_in_service.mjs";
 import { RUNTIMES, newKey } from "./harness/system.mjs";
 import { now, until } from "./harness/wait.mjs";
@@ -54,7 +54,9 @@ describe("trust", () => {
       for (let bit = 0; bit < 512; bit += 61) {
         await fresh.refuses(() => fresh.withCookie(flipped(sign(), bit)), "token_untrusted", 401);
       }
-      for (const other of ["EdDSA", "Ed25519", "ES256", "HS256", "none", "RS256"].filter((name) => name !== alg)) {
+      for (const other of ["EdDSA", "Ed25519", "ES256", "HS256", "none", "RS256"].filter(
+        (name) => name !== alg,
+      )) {
         await fresh.refuses(() => fresh.withCookie(sign({ alg: other })), "token_untrusted", 401);
       }
       await fresh.refuses(() => fresh.withCookie(truncated(sign())), "token_untrusted", 401);
@@ -69,7 +71,11 @@ describe("trust", () => {
     service().extraKeys = [key];
     service().change({ kids: ["s1", "other"] });
     const fresh = await freshGate(gate, { token_algs: ["EdDSA"] });
-    await fresh.refuses(() => fresh.withCookie(gate.issuer.token({}, { key, header: { kid: "other", alg: "ES256" } })), "token_untrusted", 401);
+    await fresh.refuses(
+      () => fresh.withCookie(gate.issuer.token({}, { key, header: { kid: "other", alg: "ES256" } })),
+      "token_untrusted",
+      401,
+    );
     assert.equal((await fresh.withCookie(gate.issuer.token())).status, 200);
     await fresh.edge.stop();
     service().extraKeys = [];
@@ -96,10 +102,23 @@ describe("trust", () => {
     ["a duplicate kid", () => new Key("s1").jwk],
     ["a private key", () => new Key("x").privateJwk],
     ["a symmetric key", () => ({ kty: "oct", kid: "x", alg: "HS256", use: "sig", k: newKey() })],
-    ["an RSA key", () => ({ kty: "RSA", kid: "x", alg: "RS256", use: "sig", n: encode(Buffer.alloc(256, 7)), e: "AQAB" })],
+    [
+      "an RSA key",
+      () => ({ kty: "RSA", kid: "x", alg: "RS256", use: "sig", n: encode(Buffer.alloc(256, 7)), e: "AQAB" }),
+    ],
     ["a key of small order", () => ({ ...new Key("x").jwk, x: encode(Buffer.alloc(32)) })],
-    ["the identity as key", () => ({ ...new Key("x").jwk, x: encode(Buffer.from([1, ...Buffer.alloc(31)])) })],
-    ["a point off its curve", () => ({ ...new Key("x", "ES256").jwk, x: encode(Buffer.alloc(32, 1)), y: encode(Buffer.alloc(32, 2)) })],
+    [
+      "the identity as key",
+      () => ({ ...new Key("x").jwk, x: encode(Buffer.from([1, ...Buffer.alloc(31)])) }),
+    ],
+    [
+      "a point off its curve",
+      () => ({
+        ...new Key("x", "ES256").jwk,
+        x: encode(Buffer.alloc(32, 1)),
+        y: encode(Buffer.alloc(32, 2)),
+      }),
+    ],
     ["a key for encryption", () => ({ ...new Key("x").jwk, use: "enc" })],
     ["a key without alg", () => ({ ...new Key("x").jwk, alg: undefined })],
     ["a key whose alg is another's", () => ({ ...new Key("x").jwk, alg: "ES256" })],
@@ -113,21 +132,65 @@ describe("trust", () => {
 
   /** Lists that are not taken in. */
   const BAD_LISTS = [
-    ["a changed payload", (reply) => ({ ...reply, body: reply.body.replace(/\.[^.]+\./, `.${encode(JSON.stringify(service().listClaims))}.`) })],
-    ["the signature of a session key", (reply) => ({ ...reply, body: list({}, { key: gate.issuer.sessionKey, header: { kid: "s1" } }) })],
+    [
+      "a changed payload",
+      (reply) => ({
+        ...reply,
+        body: reply.body.replace(/\.[^.]+\./, `.${encode(JSON.stringify(service().listClaims))}.`),
+      }),
+    ],
+    [
+      "the signature of a session key",
+      (reply) => ({ ...reply, body: list({}, { key: gate.issuer.sessionKey, header: { kid: "s1" } }) }),
+    ],
     ["the signature of a foreign key", (reply) => ({ ...reply, body: list({}, { key: new Key("l1") }) })],
     ["the typ of a token", (reply) => ({ ...reply, body: list({}, { header: { typ: "session+jwt" } }) })],
     ["another issuer", (reply) => ({ ...reply, body: list({ iss: "https://elsewhere.test" }) })],
     ["its end behind it", (reply) => ({ ...reply, body: list({ iat: now() - 600, exp: now() - 300 }) })],
-    ["another number than the header", (reply) => ({ ...reply, body: list({ to: service().listClaims.to + 1 }) })],
+    [
+      "another number than the header",
+      (reply) => ({ ...reply, body: list({ to: service().listClaims.to + 1 }) }),
+    ],
     ["another epoch than the header", (reply) => ({ ...reply, body: list({ epoch: "other" }) })],
     ["a gap before it", (reply) => ({ ...reply, body: list({ from: 1 }) })],
     ["no header", ({ headers, ...reply }) => ({ ...reply, headers: { ...headers, "hallpass-list": "" } })],
-    ["a header from the future", (reply) => ({ ...reply, headers: { ...reply.headers, "hallpass-list": reply.headers["hallpass-list"].replace("confirmed_ms=0", "confirmed_ms=60000") } })],
+    [
+      "a header from the future",
+      (reply) => ({
+        ...reply,
+        headers: {
+          ...reply.headers,
+          "hallpass-list": reply.headers["hallpass-list"].replace("confirmed_ms=0", "confirmed_ms=60000"),
+        },
+      }),
+    ],
     ["half of it missing", (reply) => ({ ...reply, body: reply.body.slice(0, reply.body.length / 2) })],
-    ["a bitmap that is none", (reply) => ({ ...reply, body: list({ sessions: [{ exp: (Math.floor(now() / 60) + 9) * 60, idx: encode("bitmap") }] }) })],
-    ["a bitmap cut short", (reply) => ({ ...reply, body: list({ sessions: [{ exp: (Math.floor(now() / 60) + 9) * 60, idx: encode(roaring([1, 2, 3]).subarray(0, -2)) }] }) })],
-    ["an HTML page in its place", (reply) => ({ ...reply, headers: { ...reply.headers, "content-type": "text/html" }, body: "<h1>Welcome</h1>" })],
+    [
+      "a bitmap that is none",
+      (reply) => ({
+        ...reply,
+        body: list({ sessions: [{ exp: (Math.floor(now() / 60) + 9) * 60, idx: encode("bitmap") }] }),
+      }),
+    ],
+    [
+      "a bitmap cut short",
+      (reply) => ({
+        ...reply,
+        body: list({
+          sessions: [
+            { exp: (Math.floor(now() / 60) + 9) * 60, idx: encode(roaring([1, 2, 3]).subarray(0, -2)) },
+          ],
+        }),
+      }),
+    ],
+    [
+      "an HTML page in its place",
+      (reply) => ({
+        ...reply,
+        headers: { ...reply.headers, "content-type": "text/html" },
+        body: "<h1>Welcome</h1>",
+      }),
+    ],
     ["status 500", () => problem(500, "service_faulty")],
     ["no answer", () => ({ status: 0 })],
   ];
@@ -144,7 +207,10 @@ describe("trust", () => {
     const { to } = service().listClaims;
     service().onList = (reply) => ({
       status: 200,
-      headers: { "content-type": "application/jose", "hallpass-list": reply.headers["hallpass-list"].replace(`to=${to}`, `to=${to - 1}`) },
+      headers: {
+        "content-type": "application/jose",
+        "hallpass-list": reply.headers["hallpass-list"].replace(`to=${to}`, `to=${to - 1}`),
+      },
       body: list({ to: to - 1 }),
     });
     // Past the bound it asks again, is told of the past, and goes on with what it knows.
@@ -158,9 +224,57 @@ describe("trust", () => {
     await fresh.edge.stop();
   });
 
+  test("edge treats every other answer to a renewal as an outage", async () => {
+    const odd = [
+      ["500", () => problem(500, "internal")],
+      ["429", () => problem(429, "too_many_requests")],
+      ["an unknown code", () => problem(401, "session_odd")],
+      ["a terminal code with status 403", () => problem(403, "session_revoked")],
+      [
+        "HTML with 401",
+        () => ({ status: 401, headers: { "content-type": "text/html" }, body: "<h1>session_revoked</h1>" }),
+      ],
+      [
+        "a terminal code as plain JSON",
+        () => ({ ...problem(401, "session_revoked"), headers: { "content-type": "application/json" } }),
+      ],
+      [
+        "HTML with 200",
+        () => ({ status: 200, headers: { "content-type": "text/html" }, body: "<h1>OK</h1>" }),
+      ],
+      ["table_rolled_back", () => problem(503, "table_rolled_back")],
+      ["renewal_key_unknown", () => problem(503, "renewal_key_unknown")],
+      [
+        "a token of a foreign key",
+        () => ({
+          status: 200,
+          body: { ...gate.service.renewed({}).body, session_token: new Issuer().token() },
+        }),
+      ],
+    ];
+    for (const [what, answerOf] of odd) {
+      // An isolate rests after a failed renewal: each answer gets a fresh one.
+      const fresh = await freshGate(gate);
+      gate.service.onRenew = answerOf;
+      const headers = [
+        ["Cookie", `__Host-session=${gate.issuer.expiredToken()}; __Host-renewal=${newRenewalToken()}`],
+      ];
+      const before = gate.app.seen.length;
+      const answer = await fresh.send({ path: "/private", headers });
+      assertProblem(answer, "service_unavailable", 503);
+      const page = await fresh.send({ path: "/private", headers: [...headers, ["Accept", "text/html"]] });
+      assert.deepEqual([page.status, page.headers.location], [503, undefined], what);
+      assert.deepEqual([answer.cookies, page.cookies, gate.app.seen.length], [[], [], before], what);
+      await fresh.edge.stop();
+    }
+  });
+
   for (const { name, raw } of RUNTIMES) {
     test(`edge in ${name} follows each route's rule while the service is down`, async () => {
-      const routes = [{ path: "/strict", on_outage: "refuse" }, { path: "/lenient", outage_grace_secs: 60 }];
+      const routes = [
+        { path: "/strict", on_outage: "refuse" },
+        { path: "/lenient", outage_grace_secs: 60 },
+      ];
       const cut = await startGate({ raw, settings: { routes } });
       const claims = cut.issuer.claims();
       const revoked = cut.issuer.token(claims);
@@ -168,7 +282,9 @@ describe("trust", () => {
       const good = cut.issuer.token();
       const late = cut.issuer.token({ iat: now() - 100, auth_time: now() - 100, exp: now() - 10 });
       const tooLate = cut.issuer.token({ iat: now() - 300, auth_time: now() - 300, exp: now() - 100 });
-      const renewable = (token) => [["Cookie", `__Host-session=${token}; __Host-renewal=${newRenewalToken()}`]];
+      const renewable = (token) => [
+        ["Cookie", `__Host-session=${token}; __Host-renewal=${newRenewalToken()}`],
+      ];
       assert.equal((await cut.withCookie(good, { path: "/strict" })).status, 200);
       await cut.service.stop();
 
@@ -185,10 +301,19 @@ describe("trust", () => {
       await cut.refuses(() => cut.withCookie(late), "token_expired", 401);
       assert.equal((await cut.send({ path: "/lenient", headers: renewable(late) })).status, 200);
       assert.equal(cut.app.last.headers["hallpass-degraded"], "1");
-      await cut.refuses(() => cut.send({ path: "/lenient", headers: renewable(tooLate) }), "service_unavailable", 503);
+      await cut.refuses(
+        () => cut.send({ path: "/lenient", headers: renewable(tooLate) }),
+        "service_unavailable",
+        503,
+      );
 
       // Sign-out still clears the cookies, and says that it is not all.
-      const out = await cut.send({ method: "POST", path: "/.session/sign-out", headers: [["Origin", cut.origin], ...renewable(good)], body: "" });
+      const out = await cut.send({
+        method: "POST",
+        path: "/.session/sign-out",
+        headers: [["Origin", cut.origin], ...renewable(good)],
+        body: "",
+      });
       assertProblem(out, "service_unavailable", 503);
       assert.equal(out.cookies.length, 2);
 
@@ -207,7 +332,7 @@ describe("trust", () => {
 function flipped(token, bit) {
   const [header, payload, signature] = token.split(".");
   const bytes = Buffer.from(signature, "base64url");
-  bytes[Math.floor(bit / 8)] ^= 1 << bit % 8;
+  bytes[Math.floor(bit / 8)] ^= 1 << (bit % 8);
   return [header, payload, encode(bytes)].join(".");
 }
 

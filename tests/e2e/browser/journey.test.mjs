@@ -27,7 +27,13 @@ describe("in a browser", () => {
     [service, browser] = await Promise.all([system.startService({ settings }), startBrowser()]);
     const { app: credential, edge: edgeCredential, issuer, audience } = service.credentials;
     const assertionKey = system.newKey();
-    app = await system.startDemo({ serviceUrl: service.origin, credential, assertionKey, issuer, audience: AUDIENCE });
+    app = await system.startDemo({
+      serviceUrl: service.origin,
+      credential,
+      assertionKey,
+      issuer,
+      audience: AUDIENCE,
+    });
     const between = { issuer, audience, serviceUrl: service.origin, upstreamUrl: app.origin };
     const more = { assertion_audience: AUDIENCE, portal: { name: "Hallpass demo" } };
     const secrets = { EDGE_CREDENTIAL: edgeCredential, ASSERTION_KEY: assertionKey };
@@ -45,10 +51,14 @@ describe("in a browser", () => {
   };
   /** Opens pages until one is the sign-in page; fails past the bound on revocation. */
   const landsOnSignIn = (visitor) =>
-    until("the next page is sign-in", async () => {
-      await visitor.page.goto("/");
-      return visitor.location.startsWith("/sign-in?");
-    }, { deadlineMs: BOUND_MS });
+    until(
+      "the next page is sign-in",
+      async () => {
+        await visitor.page.goto("/");
+        return visitor.location.startsWith("/sign-in?");
+      },
+      { deadlineMs: BOUND_MS },
+    );
   const rowOf = (visitor, name) => visitor.page.locator("li.device:not(.this)").filter({ hasText: name });
 
   test("visitor without session is asked to sign in and comes back", async () => {
@@ -65,7 +75,10 @@ describe("in a browser", () => {
   test("browser keeps both cookies where no script can read them", async () => {
     for (const name of ["__Host-session", "__Host-renewal"]) {
       const { httpOnly, secure, sameSite, path, domain } = await ada.cookie(name);
-      assert.deepEqual({ httpOnly, secure, sameSite, path, domain }, { httpOnly: true, secure: true, sameSite: "Lax", path: "/", domain: "127.0.0.1" });
+      assert.deepEqual(
+        { httpOnly, secure, sameSite, path, domain },
+        { httpOnly: true, secure: true, sameSite: "Lax", path: "/", domain: "127.0.0.1" },
+      );
     }
     assert.equal(await ada.page.evaluate(() => document.cookie), "");
   });
@@ -101,7 +114,11 @@ describe("in a browser", () => {
     await until("the page has asked once", async () => (await lines()).length === 1);
     const before = await ada.cookie("__Host-session");
     const deadlineMs = (TOKEN_LIFETIME_SECS + 6) * 1000;
-    await until("the session cookie is a new one", async () => (await ada.cookie("__Host-session")).value !== before.value, { deadlineMs });
+    await until(
+      "the session cookie is a new one",
+      async () => (await ada.cookie("__Host-session")).value !== before.value,
+      { deadlineMs },
+    );
     const seen = (await lines()).length;
     await until("the page goes on asking", async () => (await lines()).length > seen);
     for (const line of await lines()) assert.match(line, /ada, \d+ ms$/);
@@ -149,7 +166,10 @@ describe("in a browser", () => {
     const tabs = await pressTabUntil(plain.page, button);
     assert.ok(tabs < 20, `${tabs} tabs`);
     await plain.page.keyboard.press("Enter");
-    await plain.page.getByRole("status").filter({ hasText: /signed out/i }).waitFor();
+    await plain.page
+      .getByRole("status")
+      .filter({ hasText: /signed out/i })
+      .waitFor();
     assert.equal(await rowOf(plain, "Chrome on Android").count(), 0);
     await plain.screenshot("portal-without-script");
     await landsOnSignIn(phone);
@@ -181,7 +201,10 @@ describe("in a browser", () => {
     await ada.page.goto("/");
     await ada.page.getByRole("button", { name: "Sign out" }).click();
     await ada.page.getByRole("heading", { name: "You are signed out" }).waitFor();
-    assert.deepEqual([await ada.cookie("__Host-session"), await ada.cookie("__Host-renewal")], [undefined, undefined]);
+    assert.deepEqual(
+      [await ada.cookie("__Host-session"), await ada.cookie("__Host-renewal")],
+      [undefined, undefined],
+    );
     await ada.screenshot("signed-out");
     await ada.page.goto("/");
     assert.equal(ada.location, "/sign-in?return_to=/");
@@ -192,7 +215,9 @@ describe("in a browser", () => {
     const { port } = service;
     await service.stop();
     const complained = ada.complaints.length;
-    await until("the token has ended", async () => (await ada.page.goto("/")).status() === 503, { deadlineMs: 15_000 });
+    await until("the token has ended", async () => (await ada.page.goto("/")).status() === 503, {
+      deadlineMs: 15_000,
+    });
     await ada.page.getByRole("heading", { name: "Your session cannot be checked right now" }).waitFor();
     await ada.screenshot("service-down");
     assert.ok(await ada.cookie("__Host-renewal"));

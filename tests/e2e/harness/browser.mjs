@@ -8,7 +8,8 @@ import { chromium } from "playwright-core";
 import { keep, forget } from "./children.mjs";
 
 const PROGRAM = process.env.HALLPASS_CHROMIUM ?? "/usr/bin/chromium";
-const SCREENSHOTS = process.env.HALLPASS_SCREENSHOTS ?? fileURLToPath(new URL("../../../target/screenshots/", import.meta.url));
+const SCREENSHOTS =
+  process.env.HALLPASS_SCREENSHOTS ?? fileURLToPath(new URL("../../../target/screenshots/", import.meta.url));
 /** No page of these tests needs longer; the default of half a minute would hide a hang. */
 const ACTION_DEADLINE_MS = 10_000;
 
@@ -18,7 +19,8 @@ export const PHONE = {
   viewport: { width: 360, height: 740 },
   isMobile: true,
   hasTouch: true,
-  userAgent: "Mozilla/5.0 (Linux; Android 16; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36",
+  userAgent:
+    "Mozilla/5.0 (Linux; Android 16; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36",
 };
 
 /** Starts a browser; it ends with the test file. */
@@ -46,7 +48,12 @@ export class Visitor {
    * @param {import("playwright-core").BrowserContextOptions} [options]
    */
   static async arrive(browser, origin, options = DESKTOP) {
-    const context = await browser.newContext({ baseURL: origin, locale: "en-GB", timezoneId: "UTC", ...options });
+    const context = await browser.newContext({
+      baseURL: origin,
+      locale: "en-GB",
+      timezoneId: "UTC",
+      ...options,
+    });
     context.setDefaultTimeout(ACTION_DEADLINE_MS);
     const visitor = new Visitor();
     visitor.context = context;
@@ -83,7 +90,11 @@ export class Visitor {
     await this.page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true });
   }
 
-  /** The page as somebody sees it who likes it dark: loaded so, since colours may move on a change. @param {string} name */
+  /**
+   * The page as somebody sees it who likes it dark; loaded so, since colours may fade on a change.
+   *
+   * @param {string} name
+   */
   async screenshotInTheDark(name) {
     await this.page.emulateMedia({ colorScheme: "dark" });
     await this.page.reload();
@@ -94,7 +105,10 @@ export class Visitor {
 
   /** Asserts that nothing sticks out to the side. */
   async assertFits() {
-    const [content, window] = await this.page.evaluate(() => [document.scrollingElement.scrollWidth, innerWidth]);
+    const [content, window] = await this.page.evaluate(() => [
+      document.scrollingElement.scrollWidth,
+      innerWidth,
+    ]);
     assert.ok(content <= window, `${this.location}: ${content} px of content in ${window} px`);
   }
 }

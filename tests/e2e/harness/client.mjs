@@ -12,7 +12,11 @@ import { within } from "./wait.mjs";
 /** No answer of the edge may take longer: its own deadlines in these tests are a second or two. */
 const ANSWER_DEADLINE_MS = 15_000;
 
-/** @typedef {[string, string][]} HeaderPairs */
+/**
+ * @typedef {[string, string][]} HeaderPairs
+ * @typedef {string | Buffer | AsyncIterable<Buffer>} Body
+ * @typedef {{method?: string, path?: string, headers?: HeaderPairs, body?: Body, host?: string}} RequestParts
+ */
 
 /** One answer, read whole. */
 export class Answer {
@@ -51,8 +55,7 @@ export class Answer {
  * Sends one request.
  *
  * @param {string} origin
- * @param {{method?: string, path?: string, headers?: HeaderPairs, body?: string | Buffer | AsyncIterable<Buffer>,
- *          host?: string}} request
+ * @param {RequestParts} request
  * @returns {Promise<Answer>}
  */
 export async function send(origin, request) {
@@ -66,12 +69,13 @@ export async function send(origin, request) {
  * Sends one request and returns as soon as the answer's headers are there.
  *
  * @param {string} origin
- * @param {Parameters<typeof send>[1]} request
+ * @param {RequestParts} request
  * @returns {Promise<import("node:http").IncomingMessage>}
  */
 export function open(origin, { method = "GET", path = "/", headers = [], body, host }) {
   const { hostname, port } = new URL(origin);
-  const length = typeof body === "string" || Buffer.isBuffer(body) ? [["Content-Length", Buffer.byteLength(body)]] : [];
+  const length =
+    typeof body === "string" || Buffer.isBuffer(body) ? [["Content-Length", Buffer.byteLength(body)]] : [];
   const pairs = [["Host", host ?? `${hostname}:${port}`], ...length, ...headers];
   const outcome = new Promise((resolve, reject) => {
     const flat = pairs.flat().map(String);
@@ -145,7 +149,7 @@ export class Client {
   /**
    * Sends a request with this client's cookies and keeps those of the answer.
    *
-   * @param {Parameters<typeof send>[1]} request
+   * @param {RequestParts} request
    */
   async send({ headers = [], ...request }) {
     const cookies = this.jar.header();
@@ -164,10 +168,13 @@ export class Client {
    * As a script of our own pages, or a program, asks.
    *
    * @param {string} path
-   * @param {Parameters<typeof send>[1]} [request]
+   * @param {RequestParts} [request]
    */
   api(path, { headers = [], ...request } = {}) {
-    const own = [["Accept", "application/json"], ["Origin", this.origin]];
+    const own = [
+      ["Accept", "application/json"],
+      ["Origin", this.origin],
+    ];
     return this.send({ ...request, path, headers: [...own, ...headers] });
   }
 
@@ -179,7 +186,10 @@ export class Client {
    */
   submit(path, form = {}) {
     const kind = ["Content-Type", "application/x-www-form-urlencoded"];
-    const from = [["Origin", this.origin], ["Sec-Fetch-Site", "same-origin"]];
+    const from = [
+      ["Origin", this.origin],
+      ["Sec-Fetch-Site", "same-origin"],
+    ];
     const body = new URLSearchParams(form).toString();
     return this.send({ method: "POST", path, headers: [...PAGE, ...from, kind], body });
   }

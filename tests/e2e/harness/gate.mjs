@@ -1,7 +1,7 @@
 // The edge between a stand-in service and a stand-in app: for what the real ones never do.
 
 import assert from "node:assert/strict";
-import { send } from "./client.mjs";
+import { send, sendRaw } from "./client.mjs";
 import { StandInApp } from "./stand_in_app.mjs";
 import { StandInService } from "./stand_in_service.mjs";
 import { edgeSettings, newKey, startEdge } from "./system.mjs";
@@ -57,16 +57,32 @@ export class Gate {
 
   /** A request with this session token in its cookie. */
   withCookie(token, request = {}) {
-    return this.send({ ...request, headers: [["Cookie", `__Host-session=${token}`], ...(request.headers ?? [])] });
+    return this.send({
+      ...request,
+      headers: [["Cookie", `__Host-session=${token}`], ...(request.headers ?? [])],
+    });
   }
 
   /** A request with this session token as bearer. */
   withBearer(token, request = {}) {
-    return this.send({ ...request, headers: [["Authorization", `Bearer ${token}`], ...(request.headers ?? [])] });
+    return this.send({
+      ...request,
+      headers: [["Authorization", `Bearer ${token}`], ...(request.headers ?? [])],
+    });
   }
 
   send(request) {
     return send(this.origin, request);
+  }
+
+  /**
+   * A GET of a path that no client would send as it is.
+   *
+   * @param {string} path
+   */
+  getRaw(path) {
+    const { host } = new URL(this.origin);
+    return sendRaw(this.origin, `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
   }
 
   /**
@@ -96,7 +112,10 @@ export function assertProblem(answer, code, status) {
   const { headers } = answer;
   assert.equal(headers["content-type"], "application/problem+json", answer.text.slice(0, 300));
   const { json } = answer;
-  assert.deepEqual({ status: answer.status, code: json.code, said: json.status }, { status, code, said: status });
+  assert.deepEqual(
+    { status: answer.status, code: json.code, said: json.status },
+    { status, code, said: status },
+  );
   assert.equal(typeof json.type, "string");
   assert.ok(json.title.length > 0);
   assert.match(json.request_id, /^[A-Za-z0-9_-]{22}$/);

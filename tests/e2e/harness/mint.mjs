@@ -84,7 +84,9 @@ export class Issuer {
       exp: at + 300,
       auth_time: at,
     };
-    return Object.fromEntries(Object.entries({ ...good, ...changes }).filter(([, value]) => value !== undefined));
+    return Object.fromEntries(
+      Object.entries({ ...good, ...changes }).filter(([, value]) => value !== undefined),
+    );
   }
 
   header(changes = {}) {
@@ -99,6 +101,12 @@ export class Issuer {
    */
   token(claims = {}, { header = {}, key = this.sessionKey } = {}) {
     return key.compact(JSON.stringify(this.header(header)), JSON.stringify(this.claims(claims)));
+  }
+
+  /** A token whose end is behind it by more than any grace of these tests. */
+  expiredToken() {
+    const at = now();
+    return this.token({ iat: at - 400, auth_time: at - 400, exp: at - 100 });
   }
 
   /** What the app copies onto its sign-in answer: `Hallpass-Set-Session`. */
@@ -141,7 +149,9 @@ export function roaring(numbers) {
   const entries = [...containers];
   const bodies = entries.map(([, lows]) => u16(lows));
   const first = 8 + entries.length * 8;
-  const offsets = bodies.map((_, i) => first + bodies.slice(0, i).reduce((sum, body) => sum + body.length, 0));
+  const offsets = bodies.map(
+    (_, i) => first + bodies.slice(0, i).reduce((sum, body) => sum + body.length, 0),
+  );
   const descriptions = u16(entries.flatMap(([high, lows]) => [high, lows.length - 1]));
   const COOKIE_WITHOUT_RUNS = 12346;
   return Buffer.concat([u32([COOKIE_WITHOUT_RUNS, entries.length]), descriptions, u32(offsets), ...bodies]);

@@ -60,7 +60,10 @@ export class Proxy extends LocalServer {
       upstream.write(head);
       socket.pipe(upstream).pipe(socket);
     });
-    for (const [one, other] of [[socket, upstream], [upstream, socket]]) {
+    for (const [one, other] of [
+      [socket, upstream],
+      [upstream, socket],
+    ]) {
       one.on("error", () => other.destroy());
       one.on("close", () => other.destroy());
     }

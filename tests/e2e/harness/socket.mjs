@@ -17,15 +17,27 @@ export async function openSocket(origin, token) {
   const { host, hostname, port } = new URL(origin);
   const key = randomBytes(16).toString("base64");
   const lines = [
-    "GET /ws HTTP/1.1", `Host: ${host}`, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
-    `Sec-WebSocket-Key: ${key}`, `Origin: ${origin}`, "Sec-Fetch-Site: same-origin", `Cookie: __Host-session=${token}`,
+    "GET /ws HTTP/1.1",
+    `Host: ${host}`,
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    `Sec-WebSocket-Key: ${key}`,
+    `Origin: ${origin}`,
+    "Sec-Fetch-Site: same-origin",
+    `Cookie: __Host-session=${token}`,
   ];
   const stream = connect({ host: hostname, port: Number(port) });
   stream.write(`${lines.join("\r\n")}\r\n\r\n`);
   const socket = new Socket(stream);
   const head = await within("the upgrade", socket.head());
-  const accept = createHash("sha1").update(key + GUID).digest("base64");
-  if (!head.startsWith("HTTP/1.1 101 ") || !head.toLowerCase().includes(`sec-websocket-accept: ${accept}`.toLowerCase())) {
+  const accept = createHash("sha1")
+    .update(key + GUID)
+    .digest("base64");
+  if (
+    !head.startsWith("HTTP/1.1 101 ") ||
+    !head.toLowerCase().includes(`sec-websocket-accept: ${accept}`.toLowerCase())
+  ) {
     stream.destroy();
     throw new Error(`no upgrade: ${head}`);
   }
@@ -62,7 +74,7 @@ class Socket {
   /** The next whole message. */
   async receive() {
     const parts = [];
-    for (let first; ; ) {
+    for (let first; ;) {
       const { fin, opcode, payload } = await this.#frame();
       first ??= opcode;
       parts.push(payload);
@@ -79,7 +91,11 @@ class Socket {
     const [one, two] = await this.#exactly(2);
     const short = two & 0x7f;
     const length =
-      short === 126 ? (await this.#exactly(2)).readUInt16BE() : short === 127 ? Number((await this.#exactly(8)).readBigUInt64BE()) : short;
+      short === 126
+        ? (await this.#exactly(2)).readUInt16BE()
+        : short === 127
+          ? Number((await this.#exactly(8)).readBigUInt64BE())
+          : short;
     return { fin: (one & 0x80) !== 0, opcode: one & 0x0f, payload: await this.#exactly(length) };
   }
 

@@ -5,10 +5,9 @@ import { createServer } from "node:http";
 import { LocalServer } from "./local_server.mjs";
 
 /**
- * @typedef {{method: string, url: string, rawHeaders: string[], headers: import("node:http").IncomingHttpHeaders,
- *            body: Buffer}} Seen
- * @typedef {(request: import("node:http").IncomingMessage, response: import("node:http").ServerResponse, seen: Seen) =>
- *           void | Promise<void>} Handler
+ * @typedef {import("node:http").IncomingMessage} Incoming
+ * @typedef {Pick<Incoming, "method" | "url" | "rawHeaders" | "headers"> & {body: Buffer}} Seen
+ * @typedef {(request: Incoming, response: import("node:http").ServerResponse, seen: Seen) => void} Handler
  */
 
 export class StandInApp extends LocalServer {

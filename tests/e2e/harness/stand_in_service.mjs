@@ -9,9 +9,10 @@ import { now } from "./wait.mjs";
 const EPOCH = "e2e-epoch";
 
 /**
- * @typedef {{method: string, path: string, query: URLSearchParams, headers: import("node:http").IncomingHttpHeaders,
- *            body: any}} Call
- * @typedef {{status: number, headers?: Record<string, string>, body?: string | object}} Reply
+ * @typedef {import("node:http").IncomingHttpHeaders} Headers
+ * @typedef {{method: string, path: string, query: URLSearchParams, headers: Headers, body: any}} Call
+ * @typedef {{status: number, headers?: Record<string, string>, body?: string | object}} Reply status 0: none
+ * @typedef {{session: {keys: object[]}, list: {keys: object[]}}} Keys
  */
 
 export class StandInService extends LocalServer {
@@ -28,7 +29,7 @@ export class StandInService extends LocalServer {
   extraKeys = [];
   /** What `renew` answers. @type {(call: Call) => Reply} */
   onRenew = () => problem(401, "renewal_unknown");
-  /** Changes the answer with the keys. @type {(keys: {session: {keys: object[]}, list: {keys: object[]}}) => object} */
+  /** Changes the answer with the keys. @type {(keys: Keys) => object} */
   onKeys = (keys) => keys;
   /** Changes the answer with the list. @type {(reply: Reply) => Reply} */
   onList = (reply) => reply;

@@ -35,13 +35,15 @@ export function newFolder() {
 
 /**
  * @typedef {{origin: string, port: number, child: Child, stop: () => Promise<void>}} Part
+ * @typedef {{edge: string, app: string, admin: string, issuer: string, audience: string}} Credentials
+ * @typedef {Record<string, string>} Secrets
  */
 
 /**
  * The session service.
  *
  * @param {{port?: number, database?: string, settings?: Record<string, string | number>}} [options]
- * @returns {Promise<Part & {credentials: {edge: string, app: string, admin: string, issuer: string, audience: string}}>}
+ * @returns {Promise<Part & {credentials: Credentials}>}
  */
 export async function startService({ port = 0, database, settings = {} } = {}) {
   const args = ["service", "--port", String(port)];
@@ -70,7 +72,7 @@ export async function startDemo({ port = 0, serviceUrl, credential, assertionKey
 /**
  * The built edge.
  *
- * @param {{raw: boolean, port?: number, settings: Record<string, unknown>, secrets: Record<string, string>}} options
+ * @param {{raw: boolean, port?: number, settings: object, secrets: Secrets}} options
  * @returns {Promise<Part>}
  */
 export async function startEdge({ raw, port = 0, settings, secrets }) {

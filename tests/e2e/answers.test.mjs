@@ -1,0 +1,255 @@
+// What the edge makes of the app's answers: passed on as they are, for no shared cache, with the
+// cookies of a hand-off or without what the app must not say. docs/protocol.md §2, §5, §6.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { tidyUp } from "./harness/children.mjs";
+import { assertProblem, startGate } from "./harness/gate.mjs";
+import { Issuer, encode, newSid } from "./harness/mint.mjs";
+import { RUNTIMES } from "./harness/system.mjs";
+import { now, until } from "./harness/wait.mjs";
+
+tidyUp();
+
+/** Hand-offs that are not this request's, or not of a good session; `request` is the right one. */
+const BAD_HAND_OFFS = [
+  ["another request", (issuer) => ({ set: issuer.handOff(newSid()) })],
+  ["no request", (issuer) => ({ set: issuer.handOff(undefined) })],
+  ["an Age header", (issuer, request) => ({ set: issuer.handOff(request), age: "0" })],
+  [
+    "a token of a foreign key",
+    (issuer, request) => ({ set: issuer.handOff(request, { session_token: new Issuer().token() }) }),
+  ],
+  [
+    "an expired token",
+    (issuer, request) => ({
+      set: issuer.handOff(request, {
+        session_token: issuer.token({ iat: now() - 60, auth_time: now() - 60, exp: now() }),
+      }),
+    }),
+  ],
+  [
+    "a token for another audience",
+    (issuer, request) => ({ set: issuer.handOff(request, { session_token: issuer.token({ aud: "x" }) }) }),
+  ],
+  [
+    "a token that is no token",
+    (issuer, request) => ({ set: issuer.handOff(request, { session_token: "x" }) }),
+  ],
+  [
+    "a renewal token that is none",
+    (issuer, request) => ({ set: issuer.handOff(request, { renewal_token: "x; Domain=evil.example" }) }),
+  ],
+  ["no renewal token", (issuer, request) => ({ set: issuer.handOff(request, { renewal_token: undefined }) })],
+  [
+    "an end that is no number",
+    (issuer, request) => ({ set: issuer.handOff(request, { session_ends_at: "soon" }) }),
+  ],
+  ["JSON that is none", () => ({ set: encode("{") })],
+  ["duplicate members", (_, request) => ({ set: encode(`{"request":"${request}","request":"${request}"}`) })],
+  ["text that is not base64url", () => ({ set: "{}" })],
+  ["over 8 KiB", (issuer, request) => ({ set: issuer.handOff(request, { pad: "x".repeat(8192) }) })],
+];
+
+for (const { name, raw } of RUNTIMES) {
+  describe(`answers in ${name}`, () => {
+    /** @type {import("./harness/gate.mjs").Gate} */
+    let gate;
+    before(async () => {
+      gate = await startGate({ raw });
+    });
+    after(() => gate.stop());
+
+    test("edge makes cookies of a hand-off that answers this request", async () => {
+      gate.app.on("/sign-in", (request, response) => {
+        const set = gate.issuer.handOff(request.headers["hallpass-request"]);
+        response.writeHead(303, { location: "/", "hallpass-set-session": set }).end();
+      });
+      const answer = await signIn(gate);
+      assert.deepEqual([answer.status, answer.headers.location, answer.cookies.length], [303, "/", 2]);
+      assert.equal(answer.headers["hallpass-set-session"], undefined);
+      assert.equal(answer.headers["cache-control"], "private, no-store");
+    });
+
+    for (const [what, make] of BAD_HAND_OFFS) {
+      test(`edge refuses a hand-off with ${what}`, async () => {
+        gate.app.on("/sign-in", (request, response) => {
+          const { set, age } = make(gate.issuer, request.headers["hallpass-request"]);
+          response.writeHead(303, { location: "/", "hallpass-set-session": set, ...(age && { age }) }).end();
+        });
+        const answer = await signIn(gate);
+        assertProblem(answer, "handoff_refused", 502);
+        assert.deepEqual([answer.cookies, answer.headers["hallpass-set-session"]], [[], undefined]);
+      });
+    }
+
+    test("edge clears both cookies and ends the session when the app says so", async () => {
+      gate.app.on("/sign-out", (_, response) =>
+        response.writeHead(303, { location: "/", "hallpass-clear-session": "1" }).end(),
+      );
+      const claims = gate.issuer.claims();
+      const headers = [["Origin", gate.origin]];
+      const answer = await gate.withCookie(gate.issuer.token(claims), {
+        method: "POST",
+        path: "/sign-out",
+        headers,
+        body: "",
+      });
+      assert.deepEqual(
+        [answer.status, answer.cookies.length, answer.headers["hallpass-clear-session"]],
+        [303, 2, undefined],
+      );
+      for (const line of answer.cookies) assert.match(line, /=; Max-Age=0/);
+      const ended = await until("the service is told", () =>
+        gate.service.calls.findLast(
+          (call) => call.path === "/v1/edge/me/revoke" && call.body.sid === claims.sid,
+        ),
+      );
+      assert.ok(ended.headers["hallpass-session-token"]);
+    });
+
+    test("app's cookies pass but cannot be ours", async () => {
+      const lines = [
+        "theme=dark; Path=/",
+        "__Host-session=forged; Path=/; Secure",
+        "__host-SESSION=forged",
+        " __Host-renewal=forged; Path=/; Secure",
+        "lang=de; Expires=Wed, 21 Oct 2099 07:28:00 GMT",
+      ];
+      gate.app.on("/cookies", (_, response) => response.writeHead(200, { "set-cookie": lines }).end());
+      assert.deepEqual((await gate.withCookie(gate.issuer.token(), { path: "/cookies" })).cookies, [
+        lines[0],
+        lines[4],
+      ]);
+      gate.app.on("/public/cookies", (_, response) => response.writeHead(200, { "set-cookie": lines }).end());
+      assert.deepEqual((await gate.send({ path: "/public/cookies" })).cookies, [lines[0], lines[4]]);
+    });
+
+    test("app's hallpass headers are removed from every answer", async () => {
+      for (const path of ["/named", "/public/named"]) {
+        gate.app.on(path, (_, response) =>
+          response
+            .writeHead(200, {
+              "Hallpass-Subject": "x",
+              "hallpass-odd": "x",
+              "Hallpass-Decision": "x",
+              "x-kept": "1",
+            })
+            .end(),
+        );
+        const answer = await gate.withCookie(gate.issuer.token(), { path });
+        assert.deepEqual(
+          Object.keys(answer.headers).filter((key) => key.startsWith("hallpass")),
+          [],
+          path,
+        );
+        assert.equal(answer.headers["x-kept"], "1");
+      }
+    });
+
+    for (const [status, headers] of [
+      [201, {}],
+      [204, {}],
+      [301, { location: "https://other.example/" }],
+      [302, { location: "/there" }],
+      [303, { location: "/x" }],
+      [304, { etag: '"1"' }],
+      [307, { location: "/private" }],
+      [400, {}],
+      [401, { "www-authenticate": "Basic" }],
+      [403, {}],
+      [404, {}],
+      [418, {}],
+      [429, { "retry-after": "7" }],
+      [500, {}],
+      [503, { "retry-after": "9" }],
+      [599, {}],
+    ]) {
+      test(`edge passes the app's status ${status} on as it is`, async () => {
+        const body = [204, 304].includes(status) ? undefined : `status ${status}`;
+        gate.app.on("/status", (_, response) => response.writeHead(status, headers).end(body));
+        for (const page of [[], [["Accept", "text/html"]]]) {
+          const before = gate.app.seen.length;
+          const answer = await gate.withCookie(gate.issuer.token(), { path: "/status", headers: page });
+          assert.deepEqual([answer.status, answer.text], [status, body ?? ""]);
+          for (const [key, value] of Object.entries(headers)) assert.equal(answer.headers[key], value);
+          assert.equal(gate.app.seen.length, before + 1, "a redirect was followed");
+        }
+      });
+    }
+
+    test("answers to known users are for no shared cache", async () => {
+      const forms = [
+        ["", "private"],
+        ["public, max-age=600", "max-age=600, private"],
+        ["s-maxage=600, max-age=60", "max-age=60, private"],
+        ["no-store", "no-store, private"],
+        ["private, max-age=5", "max-age=5, private"],
+        ["PUBLIC, S-MaxAge=9", "private"],
+      ];
+      for (const [given, sent] of forms) {
+        const answerWith = (_, response) =>
+          response
+            .writeHead(200, { ...(given && { "cache-control": given }), vary: "Accept-Language" })
+            .end("x");
+        gate.app.on("/cached", answerWith);
+        gate.app.on("/public/cached", answerWith);
+        const answer = await gate.withCookie(gate.issuer.token(), { path: "/cached" });
+        const words = (text) =>
+          text
+            .split(",")
+            .map((word) => word.trim())
+            .sort();
+        assert.deepEqual(words(answer.headers["cache-control"]), words(sent), given);
+        assert.deepEqual(words(answer.headers.vary.toLowerCase()), [
+          "accept-language",
+          "authorization",
+          "cookie",
+        ]);
+        // Nobody's page is anybody's to cache, as the app says.
+        const open_ = await gate.withCookie(gate.issuer.token(), { path: "/public/cached" });
+        assert.deepEqual(
+          [open_.headers["cache-control"], open_.headers.vary],
+          [given || undefined, "Accept-Language"],
+        );
+      }
+    });
+
+    test("odd header bytes of the app do not stop the edge", async () => {
+      gate.app.on("/odd-answer", (_, response) => {
+        response
+          .writeHead(200, [
+            "X-Odd",
+            "caf\xe9 \xff",
+            "Content-Type",
+            "text/plain",
+            ...Array.from({ length: 300 }, (__, i) => [`X-Many-${i}`, String(i)]).flat(),
+          ])
+          .end("odd");
+      });
+      const answer = await gate.withCookie(gate.issuer.token(), { path: "/odd-answer" });
+      assert.deepEqual([answer.status, answer.text, answer.headers["x-many-299"]], [200, "odd", "299"]);
+    });
+
+    test("edge answers 502 while the app is down, and serves again when it is back", async () => {
+      await gate.app.stop();
+      for (const path of ["/private", "/public/a"]) {
+        const answer = await gate.withCookie(gate.issuer.token(), { path });
+        assertProblem(answer, "upstream_unavailable", 502);
+        assert.deepEqual(answer.cookies, []);
+      }
+      const page = await gate.withCookie(gate.issuer.token(), {
+        path: "/",
+        headers: [["Accept", "text/html"]],
+      });
+      assert.equal(page.status, 502);
+      assert.match(page.headers["content-type"], /^text\/html/);
+      await gate.app.start();
+      assert.equal((await gate.withCookie(gate.issuer.token())).status, 200);
+    });
+  });
+}
+
+/** Posts the sign-in form as a program would, so that refusals are problem documents. */
+const signIn = (gate) =>
+  gate.send({ method: "POST", path: "/sign-in", headers: [["Origin", gate.origin]], body: "user=ada" });
