@@ -1,0 +1,172 @@
+//! `cargo xtask vectors`: third-party vectors and mutated tokens under the rules, natively and in
+//! wasm, by the same program (`crates/vectors`).
+//!
+//! What both machines judged has to have come out the same, case by case: their fingerprints are
+//! compared. The data is not part of the repository; where it is absent the sets that need it are
+//! skipped, which under `CI=true` is a failure.
+
+mod machine;
+mod report;
+
+use std::env;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::{runs, workspace};
+use machine::Machine;
+use report::Report;
+
+/// Where the data is, seen from the root of the work tree.
+const DATA: &str = "../shared/vectors";
+/// From so many mutations on a run is long, and leaves `bench/runs/vectors.json` behind.
+const LONG_RUN: u64 = 10_000_000;
+/// In wasm a signature takes five times as long: at most so many mutations are judged there.
+const MUTATIONS_IN_WASM: u64 = 20_000;
+
+/// Judge third-party vectors and mutated tokens by the rules, natively and in wasm
+///
+/// Prints the counts per set and refusal code. A run of ten million mutations or more writes
+/// bench/runs/vectors.json.
+#[derive(Args)]
+pub(crate) struct Vectors {
+    /// Only this set; repeatable [default: all]
+    #[arg(long = "set", value_name = "NAME")]
+    sets: Vec<Set>,
+    /// How many tokens to mutate natively; in wasm at most 20,000 of them
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    mutations: u64,
+    /// Another seed is other mutations
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What can be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Set {
+    /// Wycheproof's Ed25519 signatures, at the signature layer
+    Ed25519,
+    /// Wycheproof's P-256 signatures, at the signature layer
+    P256,
+    /// Wycheproof's JWS: all refused by the rules, and judged by jwt-simple alone
+    Jws,
+    /// Wycheproof's JWK sets under the rules for key sets
+    Jwk,
+    /// JSONTestSuite in three positions of a token
+    Json,
+    /// One token of each algorithm with every byte changed to every other
+    Bytes,
+    /// Tokens changed at random
+    Mutations,
+}
+
+/// What the program on either machine is told.
+#[derive(Serialize)]
+struct Options {
+    data: PathBuf,
+    sets: Vec<Set>,
+    mutations: u64,
+    seed: u64,
+    threads: usize,
+}
+
+/// How many sets went which way, on both machines together.
+pub(crate) struct Outcome {
+    /// Sets of which every case went as it must.
+    pub(crate) passed: usize,
+    /// The others.
+    pub(crate) failed: usize,
+    /// Sets without their data.
+    pub(crate) skipped: usize,
+}
+
+impl Vectors {
+    /// Runs the command.
+    pub(crate) fn run(&self) -> Result<()> {
+        let began = Instant::now();
+        let report = self.report()?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&report)?);
+        } else {
+            print!("{report}");
+        }
+        if self.mutations >= LONG_RUN {
+            let file = runs::write("vectors", began.elapsed(), &report)?;
+            eprintln!("wrote {}", file.display());
+        }
+        let outcome = report.outcome();
+        if outcome.failed > 0 {
+            bail!("{} sets went wrong", outcome.failed);
+        }
+        Ok(())
+    }
+
+    fn report(&self) -> Result<Report> {
+        let (sets, skipped) = self.runnable()?;
+        let mut options = Options {
+            data: workspace::in_root(DATA),
+            sets,
+            mutations: self.mutations,
+            seed: self.seed,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let mut report = Report {
+            skipped,
+            ..Report::default()
+        };
+        if options.sets.is_empty() {
+            return Ok(report);
+        }
+        report.native = Machine::Native.run(&options)?;
+        options.mutations = self.mutations.min(MUTATIONS_IN_WASM);
+        report.wasm = Machine::Wasm.run(&options)?;
+        report.compare();
+        Ok(report)
+    }
+
+    /// The chosen sets: those that can run, and those whose data is not here.
+    fn runnable(&self) -> Result<(Vec<Set>, Vec<Set>)> {
+        let all = Set::value_variants().iter().copied();
+        let chosen = all.filter(|set| self.sets.is_empty() || self.sets.contains(set));
+        let here = workspace::in_root(DATA).is_dir();
+        let (sets, skipped): (Vec<_>, Vec<_>) = chosen.partition(|set| here || !set.needs_data());
+        if !skipped.is_empty() && env::var("CI").is_ok_and(|value| value == "true") {
+            bail!("no third-party data in {DATA}: under CI=true it must be there");
+        }
+        Ok((sets, skipped))
+    }
+}
+
+impl Set {
+    fn needs_data(self) -> bool {
+        !matches!(self, Self::Bytes | Self::Mutations)
+    }
+}
+
+/// The run that belongs to the tests: every set, few mutations.
+///
+/// # Errors
+/// When the program does not build or does not run.
+pub(crate) fn smoke() -> Result<Outcome> {
+    let command = Vectors {
+        sets: Vec::new(),
+        mutations: MUTATIONS_IN_WASM,
+        seed: 1,
+        json: false,
+    };
+    let report = command.report()?;
+    eprint!("{report}");
+    Ok(report.outcome())
+}
+
+/// Seconds of a set as the report shows them.
+fn seconds(seconds: f64) -> String {
+    crate::step::seconds(Duration::from_secs_f64(seconds.max(0.0)))
+}
