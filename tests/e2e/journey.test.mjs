@@ -14,7 +14,7 @@ import { assertProblem } from "./harness/gate.mjs";
 import { parseSetCookie } from "./harness/jar.mjs";
 import { Proxy } from "./harness/proxy.mjs";
 import * as system from "./harness/system.mjs";
-import { now, until, untilSecond } from "./harness/wait.mjs";
+import { now, refusedWithin, until, untilSecond } from "./harness/wait.mjs";
 
 tidyUp();
 
@@ -160,14 +160,16 @@ function journey(raw) {
 
     const before = toService.callsForRequests.length;
     const polls = toService.count("/v1/edge/revocations");
-    for (let i = 0; i < 30; i += 1) assert.equal((await ada.api("/whoami")).cookies.length, 0);
-    assert.equal(
-      toService.callsForRequests.length,
-      before,
-      JSON.stringify(toService.callsForRequests.slice(before)),
-    );
-    // The list is polled beside requests, whatever their number: never more than about once a second.
-    assert.ok(toService.count("/v1/edge/revocations") - polls <= 3);
+    const began = now();
+    let asked = 0;
+    for (; asked < 30 && now() < ada.claims.exp - 2; asked += 1) {
+      assert.equal((await ada.api("/whoami")).cookies.length, 0);
+    }
+    assert.ok(asked >= 5, `${asked} requests`);
+    assert.deepEqual(toService.callsForRequests.slice(before), []);
+    // The list is polled beside requests, whatever their number: about once a second.
+    const polled = toService.count("/v1/edge/revocations") - polls;
+    assert.ok(polled <= now() - began + 2, `${polled} polls`);
   });
 
   test("edge renews beside a request near the token's end", async () => {
@@ -261,13 +263,7 @@ function journey(raw) {
     const answer = await ada.submit("/.session/end", { sid: phone.claims.sid });
     assert.equal(answer.status, 303);
     assert.match(answer.headers.location, /^\/\.session\//);
-    const began = Date.now();
-    const refused = await until("the ended session is refused", async () => {
-      const next = await phone.api("/whoami");
-      return next.status !== 200 && next;
-    });
-    const tookMs = Date.now() - began;
-    assert.ok(tookMs <= system.LIST_MAX_AGE_SECS * 1000, `${tookMs} ms`);
+    const refused = await refusedWithin(system.LIST_MAX_AGE_SECS, () => phone.api("/whoami"));
     assertProblem(refused, "session_revoked", 401);
     const page = await phone.page("/");
     assert.deepEqual([page.status, page.headers.location], [303, "/sign-in?return_to=/"]);
@@ -316,15 +312,7 @@ function journey(raw) {
       );
       assert.deepEqual([leaving.sessionToken, leaving.renewalToken], [undefined, undefined]);
       await until("the row is ended", async () => (await asApp(`/v1/sessions/${sid}`)).json.ended);
-      const deadlineMs = system.LIST_MAX_AGE_SECS * 1000;
-      const refused = await until(
-        "the copied cookies are refused",
-        async () => {
-          const next = await copy.api("/whoami");
-          return next.status !== 200 && next;
-        },
-        { deadlineMs },
-      );
+      const refused = await refusedWithin(system.LIST_MAX_AGE_SECS, () => copy.api("/whoami"));
       assertProblem(refused, "session_revoked", 401);
     });
   }

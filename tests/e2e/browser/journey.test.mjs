@@ -6,13 +6,12 @@ import { after, before, describe, test } from "node:test";
 import { DESKTOP, PHONE, startBrowser } from "../harness/browser.mjs";
 import { tidyUp } from "../harness/children.mjs";
 import * as system from "../harness/system.mjs";
-import { until } from "../harness/wait.mjs";
+import { refusedWithin, until } from "../harness/wait.mjs";
 
 tidyUp();
 
 const TOKEN_LIFETIME_SECS = 6;
 const AUDIENCE = "demo";
-const BOUND_MS = system.LIST_MAX_AGE_SECS * 1000;
 
 describe("in a browser", () => {
   let service, app, edge, browser;
@@ -51,13 +50,10 @@ describe("in a browser", () => {
   };
   /** Opens pages until one is the sign-in page; fails past the bound on revocation. */
   const landsOnSignIn = (visitor) =>
-    until(
-      "the next page is sign-in",
-      async () => {
-        await visitor.page.goto("/");
-        return visitor.location.startsWith("/sign-in?");
-      },
-      { deadlineMs: BOUND_MS },
+    refusedWithin(
+      system.LIST_MAX_AGE_SECS,
+      () => visitor.page.goto("/"),
+      () => visitor.location.startsWith("/sign-in?"),
     );
   const rowOf = (visitor, name) => visitor.page.locator("li.device:not(.this)").filter({ hasText: name });
 

@@ -27,6 +27,27 @@ export async function until(what, condition, { deadlineMs = DEADLINE_MS } = {}) 
 }
 
 /**
+ * Asks until it is refused. What was asked later than the bound must not be let through any more,
+ * however slow the answers are.
+ *
+ * @template {{status: number}} A
+ * @param {number} boundSecs from now on
+ * @param {() => Promise<A>} ask
+ * @param {(answer: A) => boolean} [isRefused]
+ * @returns {Promise<A>} the refusal
+ */
+export async function refusedWithin(boundSecs, ask, isRefused = ({ status }) => status !== 200) {
+  const ends = performance.now() + boundSecs * 1000;
+  for (;;) {
+    const isLate = performance.now() > ends;
+    const answer = await ask();
+    if (isRefused(answer)) return answer;
+    if (isLate) throw new Error(`let through more than ${boundSecs} s later`);
+    await pause(LOOK_EVERY_MS);
+  }
+}
+
+/**
  * Waits for a promise, but not longer than the deadline.
  *
  * @template T
