@@ -49,13 +49,18 @@ extern "C" {
 pub(crate) fn now_ms() -> i64 {
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "a date in milliseconds fits 53 bits"
+        clippy::disallowed_methods,
+        reason = "the edge's one look at the clock; a date in milliseconds fits 53 bits"
     )]
     let now = js_sys::Date::now() as i64;
     now
 }
 
 /// Fills `bytes` from the platform's source of randomness.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge's one source of randomness"
+)]
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Thrown> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| Thrown(JsValue::NULL))?;

@@ -7,7 +7,9 @@ use crate::build::Build;
 use crate::dev::Dev;
 use crate::doctor::Doctor;
 use crate::edge::Edge;
+use crate::fuzz::Fuzz;
 use crate::generate::Generate;
+use crate::mutants::Mutants;
 use crate::service::Service;
 use crate::setup::Setup;
 use crate::test::{Check, Test};
@@ -30,6 +32,8 @@ enum Command {
     Service(Service),
     Check(Check),
     Test(Test),
+    Fuzz(Fuzz),
+    Mutants(Mutants),
     Generate(Generate),
 }
 
@@ -45,6 +49,8 @@ impl Xtask {
             Command::Service(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Test(command) => command.run(),
+            Command::Fuzz(command) => command.run(),
+            Command::Mutants(command) => command.run(),
             Command::Generate(command) => command.run(),
         }
     }

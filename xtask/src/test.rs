@@ -5,6 +5,7 @@
 //! counted no test at all has failed: silence is no proof.
 
 mod parts;
+mod smoke;
 mod summary;
 
 use std::time::Instant;

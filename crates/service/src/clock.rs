@@ -28,6 +28,10 @@ pub struct SystemClock {
 }
 
 impl Default for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that is handed in"
+    )]
     fn default() -> Self {
         Self {
             started: Instant::now(),
@@ -36,6 +40,10 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that is handed in"
+    )]
     fn unix_ms(&self) -> u64 {
         as_ms(
             SystemTime::now()
@@ -85,6 +93,10 @@ impl Clock for ManualClock {
 /// # Errors
 ///
 /// When the machine has none.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the service's one source of randomness"
+)]
 pub fn random_bytes<const N: usize>() -> Result<[u8; N], getrandom::Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)?;

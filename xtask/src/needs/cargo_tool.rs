@@ -17,6 +17,10 @@ use crate::{path_search, step, tied, workspace};
 const WORKER_BUILD: &str = "0.8.7";
 /// Runs the rule tests in wasm.
 const WASM_PACK: &str = "0.15.1";
+/// Runs the fuzz targets.
+const CARGO_FUZZ: &str = "0.13.2";
+/// Changes the rules one place at a time.
+const CARGO_MUTANTS: &str = "27.1.0";
 
 /// The tools work for seconds but are compiled for minutes: light optimisation, many units.
 const PROFILE: [(&str, &str); 4] = [
@@ -59,6 +63,26 @@ pub(crate) fn wasm_pack() -> CargoTool {
         package: "wasm-pack",
         version,
         programs: &["wasm-pack"],
+    }
+}
+
+/// `cargo-fuzz`, set up only when fuzzing is asked for.
+pub(crate) fn cargo_fuzz() -> CargoTool {
+    let version = CARGO_FUZZ.to_owned();
+    CargoTool {
+        package: "cargo-fuzz",
+        version,
+        programs: &["cargo-fuzz"],
+    }
+}
+
+/// `cargo-mutants`, set up only when mutants are asked for.
+pub(crate) fn cargo_mutants() -> CargoTool {
+    let version = CARGO_MUTANTS.to_owned();
+    CargoTool {
+        package: "cargo-mutants",
+        version,
+        programs: &["cargo-mutants"],
     }
 }
 

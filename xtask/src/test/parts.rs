@@ -7,9 +7,10 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 
+use super::smoke;
 use super::summary::{self, Totals};
 use crate::needs::{self, Need, browser, cargo_tool, node, toolchain};
-use crate::{build, generate, markdown, native, path_search, setup, step, tied, workspace};
+use crate::{build, generate, markdown, native, path_search, purity, setup, step, tied, workspace};
 
 /// Milliseconds after which one end-to-end test has hung: a journey with its waits takes seconds.
 const NODE_TEST_TIMEOUT_MS: u32 = 180_000;
@@ -31,6 +32,8 @@ pub(crate) enum Part {
     E2e,
     /// Journeys in a real browser
     Browser,
+    /// Every fuzz target for some seconds, where a nightly toolchain is
+    Fuzz,
     /// Generated documents are current, links lead somewhere, the crates' documentation builds
     Docs,
 }
@@ -43,12 +46,15 @@ pub(super) enum Run {
     Counted(&'static str, Command),
     /// Counts as one test; done in this process.
     Look(&'static str, fn() -> Result<()>),
+    /// Counts for itself; done in this process.
+    Sum(fn() -> Result<Totals>),
 }
 
 impl Run {
     /// Runs it; a failure is counted and its output shown.
     pub(super) fn count(self) -> Result<Totals> {
         match self {
+            Self::Sum(count) => count(),
             Self::Look(label, look) => Ok(match look() {
                 Ok(()) => Totals::one_success(),
                 Err(error) => {
@@ -117,6 +123,7 @@ impl Part {
                 ensure(vec![Box::new(browser::Chromium)])?;
                 vec![end_to_end("tests/e2e/browser")?]
             }
+            Self::Fuzz => vec![Run::Sum(smoke::run)],
             Self::Docs => vec![
                 Run::Look("generated documents", generate::check),
                 Run::Look("links", markdown::check_links),
@@ -166,6 +173,7 @@ fn clippy() -> Vec<Run> {
     vec![
         Run::Once("clippy", cargo(&native)),
         Run::Once("clippy for wasm", wasm),
+        Run::Look("what the rules depend on", purity::check),
     ]
 }
 

@@ -25,6 +25,14 @@ impl Totals {
         }
     }
 
+    /// Tests that this machine cannot run.
+    pub(super) fn skipped(tests: usize) -> Self {
+        Self {
+            skipped: tests as u64,
+            ..Self::default()
+        }
+    }
+
     /// One test that failed.
     pub(super) fn one_failure() -> Self {
         Self {

@@ -1,0 +1,245 @@
+//! `cargo xtask mutants`: changes the rules one place at a time and looks whether a test notices.
+//!
+//! A change that no test notices is a guard that nobody guards. Cheap tests run first: what the
+//! unit tests of the rules kill never meets the slower ones (`tests/rules`, the signatures'), which
+//! link the edge. Outcomes are kept in the target folder, so that `--again` asks only about the
+//! survivors of the last run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::needs::cargo_tool;
+use crate::{path_search, runs, setup, step, tied, workspace};
+
+/// The decision core, files of `crates/session/src`.
+const CORE: [&str; 14] = [
+    "admission",
+    "base64url",
+    "claims",
+    "cookie",
+    "json",
+    "jws",
+    "keyring",
+    "path",
+    "presented",
+    "refusal",
+    "renewal",
+    "revocation",
+    "time",
+    "token",
+];
+/// Share of the mutants that must be killed, in per mille.
+const GOAL_PER_MILLE: usize = 980;
+/// Both test programs need seconds; a mutant that needs a minute loops.
+const HANG_SECS: &str = "60";
+
+/// Change the decision core one place at a time and count which changes a test notices; a long run
+///
+/// Writes `bench/runs/mutants.json`. Fails when less than 98 % of the mutants are killed.
+#[derive(Args)]
+pub(crate) struct Mutants {
+    /// Files of crates/session/src, without `.rs` [default: the decision core]
+    files: Vec<String>,
+    /// Only what survived the last run
+    #[arg(long)]
+    again: bool,
+}
+
+/// One run of cargo-mutants: whose tests, and which of them.
+struct Pass {
+    label: &'static str,
+    packages: &'static [&'static str],
+    tests: &'static [&'static str],
+}
+
+const PASSES: [Pass; 2] = [
+    Pass {
+        label: "mutants against the unit tests",
+        packages: &["hallpass-session"],
+        tests: &["--lib"],
+    },
+    Pass {
+        label: "survivors against the rule tests",
+        packages: &["hallpass-signature", "hallpass-edge"],
+        tests: &["--lib", "--test", "rules"],
+    },
+];
+
+/// What the run came to.
+#[derive(Serialize)]
+struct Found {
+    files: Vec<String>,
+    mutants: usize,
+    unviable: usize,
+    killed: usize,
+    killed_percent: f64,
+    missed: Vec<String>,
+}
+
+/// The last word on each mutant, by its name: `crates/session/src/jws.rs:10:5: replace …`.
+type Outcomes = BTreeMap<String, String>;
+
+impl Mutants {
+    /// Runs the command.
+    pub(crate) fn run(self) -> Result<()> {
+        setup::ensure(vec![Box::new(cargo_tool::cargo_mutants())])?;
+        let began = Instant::now();
+        let files = match self.files.as_slice() {
+            [] => CORE.map(str::to_owned).to_vec(),
+            files => files.to_vec(),
+        };
+        if !self.again && state().exists() {
+            fs::remove_dir_all(state())?;
+        }
+        fs::create_dir_all(state())?;
+        let mut outcomes = kept()?;
+        for (number, pass) in PASSES.iter().enumerate() {
+            let iterate = self.again || number > 0;
+            // Survivors make cargo-mutants fail; they are counted below.
+            let finished = step::observe(pass.label, pass.command(&files, iterate)?)?;
+            outcomes.extend(read_outcomes(&finished.output)?);
+            fs::write(state().join(KEPT), serde_json::to_string(&outcomes)?)?;
+        }
+        let found = Found::count(files, &outcomes);
+        for missed in &found.missed {
+            println!("missed: {missed}");
+        }
+        println!(
+            "{} of {} viable mutants killed, {:.1} %",
+            found.killed,
+            found.killed + found.missed.len(),
+            found.killed_percent
+        );
+        let file = runs::write("mutants", began.elapsed(), &found)?;
+        eprintln!("wrote {}", file.display());
+        found.judge()
+    }
+}
+
+impl Pass {
+    fn command(&self, files: &[String], iterate: bool) -> Result<Command> {
+        let tool = cargo_tool::cargo_mutants();
+        let folder = tool.folder()?.context("cargo-mutants is missing")?;
+        let mut command = tied::command("nice");
+        command.args(["-n", "19", "cargo", "mutants", "-p", "hallpass-session"]);
+        for file in files {
+            command.args(["--file", &format!("crates/session/src/{file}.rs")]);
+        }
+        command.args(["--baseline", "skip", "--no-shuffle", "--timeout", HANG_SECS]);
+        command.args(["--jobs", "1", "--test-package", &self.packages.join(",")]);
+        command.arg("--output").arg(state());
+        if iterate {
+            command.arg("--iterate");
+        }
+        command.arg("--").args(self.tests);
+        command.env("PATH", path_search::with_first(&[folder])?);
+        command.current_dir(workspace::root());
+        Ok(command)
+    }
+}
+
+impl Found {
+    fn count(files: Vec<String>, outcomes: &Outcomes) -> Self {
+        let with = |summary: &str| outcomes.values().filter(|had| *had == summary).count();
+        let unviable = with("Unviable");
+        // A mutant that makes a test hang has been noticed.
+        let killed = with("CaughtMutant") + with("Timeout");
+        let missed = outcomes.iter().filter(|(_, had)| *had == "MissedMutant");
+        let missed: Vec<String> = missed.map(|(name, _)| name.clone()).collect();
+        let per_mille = killed * 1000 / (killed + missed.len()).max(1);
+        Self {
+            files,
+            mutants: outcomes.len(),
+            unviable,
+            killed,
+            killed_percent: f64::from(u16::try_from(per_mille).unwrap_or(0)) / 10.0,
+            missed,
+        }
+    }
+
+    fn judge(&self) -> Result<()> {
+        if self.killed == 0 {
+            bail!("no mutant was killed: did the tests build?");
+        }
+        if self.killed * 1000 < (self.killed + self.missed.len()) * GOAL_PER_MILLE {
+            bail!("less than {} % killed", GOAL_PER_MILLE / 10);
+        }
+        Ok(())
+    }
+}
+
+/// Outcomes of this and earlier runs, in the folder of [`state`].
+const KEPT: &str = "outcomes.json";
+
+fn state() -> PathBuf {
+    workspace::target().join("mutants")
+}
+
+fn kept() -> Result<Outcomes> {
+    match fs::read_to_string(state().join(KEPT)) {
+        Ok(text) => Ok(serde_json::from_str(&text)?),
+        Err(_) => Ok(Outcomes::new()),
+    }
+}
+
+/// What one run of cargo-mutants has written down; `printed` is shown when it wrote nothing.
+fn read_outcomes(printed: &str) -> Result<Outcomes> {
+    let file = state().join("mutants.out/outcomes.json");
+    let text = fs::read_to_string(file).inspect_err(|_| eprint!("{printed}"));
+    parse_outcomes(&text.context("cargo-mutants did not finish")?)
+}
+
+fn parse_outcomes(text: &str) -> Result<Outcomes> {
+    let report: Value = serde_json::from_str(text)?;
+    let outcomes = report["outcomes"].as_array().context("no outcomes")?;
+    let mutants = outcomes.iter().filter_map(|outcome| {
+        let name = outcome["scenario"]["Mutant"]["name"].as_str()?;
+        Some((name.to_owned(), outcome["summary"].as_str()?.to_owned()))
+    });
+    Ok(mutants.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPORT: &str = r#"{"outcomes": [
+        {"scenario": "Baseline", "summary": "Success"},
+        {"scenario": {"Mutant": {"name": "a.rs:1:1: x"}}, "summary": "CaughtMutant"},
+        {"scenario": {"Mutant": {"name": "a.rs:2:1: x"}}, "summary": "MissedMutant"},
+        {"scenario": {"Mutant": {"name": "a.rs:3:1: x"}}, "summary": "Unviable"},
+        {"scenario": {"Mutant": {"name": "a.rs:4:1: x"}}, "summary": "Timeout"}
+    ]}"#;
+
+    #[test]
+    fn count_takes_hanging_for_killed_and_leaves_out_the_unviable() -> Result<()> {
+        let found = Found::count(Vec::new(), &parse_outcomes(REPORT)?);
+        assert_eq!((found.mutants, found.killed, found.unviable), (4, 2, 1));
+        assert_eq!(found.missed, ["a.rs:2:1: x"]);
+        assert_eq!(format!("{:.1}", found.killed_percent), "66.6");
+        assert!(found.judge().is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn judge_refuses_a_run_that_killed_nothing() {
+        let found = Found::count(Vec::new(), &Outcomes::new());
+        assert!(found.judge().is_err());
+    }
+
+    #[test]
+    fn core_names_files_that_exist() {
+        for file in CORE {
+            let path = workspace::in_root(&format!("crates/session/src/{file}.rs"));
+            assert!(path.is_file(), "{file}");
+        }
+    }
+}
