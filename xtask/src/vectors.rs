@@ -50,7 +50,7 @@ pub(crate) struct Vectors {
 /// What can be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Set {
+pub(crate) enum Set {
     /// Wycheproof's Ed25519 signatures, at the signature layer
     Ed25519,
     /// Wycheproof's P-256 signatures, at the signature layer
@@ -59,7 +59,7 @@ enum Set {
     Jws,
     /// Wycheproof's JWK sets under the rules for key sets
     Jwk,
-    /// JSONTestSuite in three positions of a token
+    /// The JSON test suite of N. Seriot in three positions of a token
     Json,
     /// One token of each algorithm with every byte changed to every other
     Bytes,
@@ -80,11 +80,11 @@ struct Options {
 /// How many sets went which way, on both machines together.
 pub(crate) struct Outcome {
     /// Sets of which every case went as it must.
-    pub(crate) passed: usize,
+    pub(crate) passed: u64,
     /// The others.
-    pub(crate) failed: usize,
+    pub(crate) failed: u64,
     /// Sets without their data.
-    pub(crate) skipped: usize,
+    pub(crate) skipped: u64,
 }
 
 impl Vectors {

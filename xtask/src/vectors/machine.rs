@@ -48,7 +48,9 @@ fn native() -> Result<Command> {
         .args(["build", "--profile", "native", "-p", PACKAGE])
         .current_dir(workspace::root());
     step::run("building the vectors' program", command)?;
-    Ok(tied::command(workspace::target().join("native").join(PACKAGE)))
+    Ok(tied::command(
+        workspace::target().join("native").join(PACKAGE),
+    ))
 }
 
 /// Release, as the edge is: the same optimiser has been over the same rules.
