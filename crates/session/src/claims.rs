@@ -171,17 +171,17 @@ impl TokenPolicy {
         now: UnixSeconds,
         mut visit: impl FnMut(PolicyRule, bool) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let latest = now.plus(self.clock_skew);
+        visit(PolicyRule::Issuer, claims.iss == self.issuer)?;
+        visit(PolicyRule::Audience, claims.aud == self.audience)?;
         let nbf = claims.nbf.unwrap_or(claims.iat);
         let in_order =
             claims.auth_time <= claims.iat && claims.iat < claims.exp && nbf <= claims.exp;
-        let not_ahead = claims.iat <= latest && claims.auth_time <= latest && nbf <= latest;
-        visit(PolicyRule::Issuer, claims.iss == self.issuer)?;
-        visit(PolicyRule::Audience, claims.aud == self.audience)?;
         visit(PolicyRule::TimesInOrder, in_order)?;
         let lifetime = claims.lifetime() <= self.max_token_lifetime;
         visit(PolicyRule::Lifetime, lifetime)?;
-        visit(PolicyRule::NotAhead, not_ahead)?;
+        let latest = now.plus(self.clock_skew);
+        let furthest = claims.iat.max(claims.auth_time).max(nbf);
+        visit(PolicyRule::NotAhead, furthest <= latest)?;
         visit(PolicyRule::NotExpired, now < claims.exp.plus(grace))
     }
 }
