@@ -2,6 +2,8 @@
 //! in wasm by `wasm-pack test --node`, from the same bodies.
 
 mod admission;
+mod attacks;
+mod curve;
 mod explain;
 mod revocation;
 mod settings;

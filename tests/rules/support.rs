@@ -78,11 +78,12 @@ pub(crate) fn without(mut members: Map<String, Value>, name: &str) -> Map<String
 
 /// Signs any two texts as header and payload.
 pub(crate) fn sign_text(key: &KeyPair, header: &str, payload: &str) -> String {
-    let input = format!(
-        "{}.{}",
-        encode(header.as_bytes()),
-        encode(payload.as_bytes())
-    );
+    sign_bytes(key, header.as_bytes(), payload.as_bytes())
+}
+
+/// Signs any bytes as header and payload.
+pub(crate) fn sign_bytes(key: &KeyPair, header: &[u8], payload: &[u8]) -> String {
+    let input = format!("{}.{}", encode(header), encode(payload));
     let signature = key.sk.sign(&input, None);
     format!("{input}.{}", encode(&signature[..]))
 }
