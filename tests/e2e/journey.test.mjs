@@ -209,9 +209,7 @@ function journey(raw) {
   test("parallel requests with an expired token all pass", async () => {
     const { sid, exp } = tabs.claims;
     await untilSecond(exp);
-    const eight = Array.from({ length: 8 }, () =>
-      Object.assign(new Client(edge.origin, tabs), { jar: tabs.jar.copy() }),
-    );
+    const eight = Array.from({ length: 8 }, () => tabs.copy());
     const answers = await Promise.all(eight.map((tab) => tab.api("/whoami")));
     assert.deepEqual(
       answers.map((answer) => answer.status),
@@ -302,7 +300,7 @@ function journey(raw) {
   for (const path of ["/sign-out", "/.session/sign-out"]) {
     test(`sign-out at ${path} clears both cookies and ends the session`, async () => {
       const leaving = await signedIn("leaving", FIREFOX);
-      const copy = Object.assign(new Client(edge.origin), { jar: leaving.jar.copy() });
+      const copy = leaving.copy();
       const { sid } = leaving.claims;
       const answer = await leaving.submit(path);
       assert.ok([200, 303].includes(answer.status), String(answer.status));

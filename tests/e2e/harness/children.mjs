@@ -3,7 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { connect } from "node:net";
 import { createInterface } from "node:readline";
 import { after, afterEach } from "node:test";
 import { until, within } from "./wait.mjs";
@@ -20,8 +20,9 @@ const running = new Set();
 const spoken = new Set();
 
 process.on("exit", () => {
-  for (const child of spoken) child.killNow();
+  for (const child of spoken) child.signal("SIGTERM");
 });
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
 
 /** One program. */
 export class Child {
@@ -61,33 +62,33 @@ export class Child {
    * @returns {Promise<string>} its first group
    */
   async says(pattern) {
+    let hasEnded = false;
+    this.ended.then(() => (hasEnded = true));
     const found = () => this.#lines.map((line) => pattern.exec(line)).find(Boolean);
-    const gone = this.ended.then(([code]) => {
-      if (!found()) throw new Error(`${this.name} ended (${code}):\n${this.#lines.join("\n")}`);
-    });
-    const heard = until(`${this.name} says ${pattern}`, found, { deadlineMs: START_DEADLINE_MS });
-    await Promise.race([heard, gone.then(() => heard)]);
+    const options = { deadlineMs: START_DEADLINE_MS };
+    await until(`${this.name} says ${pattern}`, () => found() ?? hasEnded, options);
+    if (!found()) throw new Error(`${this.name} ended:\n${this.#lines.join("\n")}`);
     return found()[1];
   }
 
   /** Ends it in order; fails if it does not end, or leaves a port taken. */
   async stop() {
     if (!running.delete(this)) return;
-    this.#process.kill("SIGTERM");
+    this.signal("SIGTERM");
     try {
       await within(`${this.name} ends on SIGTERM`, this.ended, STOP_DEADLINE_MS);
     } finally {
-      this.killNow();
+      this.signal("SIGKILL");
     }
     for (const port of this.ports) {
       await until(`${this.name} leaves port ${port}`, () => isFree(port));
     }
   }
 
-  killNow() {
-    if (this.#process.exitCode === null && this.#process.signalCode === null) {
-      this.#process.kill("SIGKILL");
-    }
+  /** @param {NodeJS.Signals} name nothing happens once it has ended */
+  signal(name) {
+    const { exitCode, signalCode } = this.#process;
+    if (exitCode === null && signalCode === null) this.#process.kill(name);
   }
 
   /** What it has printed since this was last asked. */
@@ -129,14 +130,11 @@ export function tidyUp() {
   });
 }
 
-async function isFree(port) {
-  const server = createServer();
-  const outcome = Promise.race([
-    once(server, "listening").then(() => true),
-    once(server, "error").then(() => false),
-  ]);
-  server.listen({ port, host: "127.0.0.1", exclusive: true });
-  const free = await outcome;
-  await new Promise((done) => server.close(done));
-  return free;
+/** Whether nobody accepts connections there. */
+function isFree(port) {
+  const socket = connect({ port, host: "127.0.0.1" });
+  return new Promise((resolve) => {
+    socket.on("connect", () => resolve(false));
+    socket.on("error", () => resolve(true));
+  }).finally(() => socket.destroy());
 }

@@ -159,6 +159,13 @@ export class Client {
     return answer;
   }
 
+  /** Another tab, or a thief: somebody with the same cookies, from now on apart. */
+  copy() {
+    const copy = new Client(this.origin, this);
+    copy.jar = this.jar.copy();
+    return copy;
+  }
+
   /** As a browser opens a page. @param {string} path */
   page(path) {
     return this.send({ path, headers: [...PAGE, ["Sec-Fetch-Site", "none"]] });
