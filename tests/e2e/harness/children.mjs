@@ -14,13 +14,19 @@ const START_DEADLINE_MS = 60_000;
 const STOP_DEADLINE_MS = 10_000;
 const LOG_LINES_SHOWN = 25;
 
-/** @type {Set<{stop: () => Promise<void>}>} everything to stop at the end, in order of its start */
+/**
+ * What a file starts. `abandon` is for when there is no time left: at once, whatever comes of it.
+ *
+ * @typedef {{stop: () => Promise<void>, abandon?: () => void}} Started
+ */
+
+/** @type {Set<Started>} everything to stop at the end, in order of its start */
 const running = new Set();
 /** @type {Set<Child>} programs whose logs a failed test shows */
 const spoken = new Set();
 
 process.on("exit", () => {
-  for (const child of spoken) child.signal("SIGTERM");
+  for (const thing of running) thing.abandon?.();
 });
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
 
@@ -74,21 +80,19 @@ export class Child {
   /** Ends it in order; fails if it does not end, or leaves a port taken. */
   async stop() {
     if (!running.delete(this)) return;
-    this.signal("SIGTERM");
+    this.#signal("SIGTERM");
     try {
       await within(`${this.name} ends on SIGTERM`, this.ended, STOP_DEADLINE_MS);
     } finally {
-      this.signal("SIGKILL");
+      this.#signal("SIGKILL");
     }
     for (const port of this.ports) {
       await until(`${this.name} leaves port ${port}`, () => isFree(port));
     }
   }
 
-  /** @param {NodeJS.Signals} name nothing happens once it has ended */
-  signal(name) {
-    const { exitCode, signalCode } = this.#process;
-    if (exitCode === null && signalCode === null) this.#process.kill(name);
+  abandon() {
+    this.#signal("SIGTERM");
   }
 
   /** What it has printed since this was last asked. */
@@ -97,12 +101,17 @@ export class Child {
     this.#told = this.#lines.length;
     return this.#lines.slice(from);
   }
+
+  #signal(name) {
+    const { exitCode, signalCode } = this.#process;
+    if (exitCode === null && signalCode === null) this.#process.kill(name);
+  }
 }
 
 /**
  * Registers something to be stopped at the end of the file, should the test not come to it.
  *
- * @template {{stop: () => Promise<void>}} T
+ * @template {Started} T
  * @param {T} thing
  * @returns {T}
  */
@@ -111,7 +120,7 @@ export function keep(thing) {
   return thing;
 }
 
-/** @param {{stop: () => Promise<void>}} thing stopped already */
+/** @param {Started} thing stopped already */
 export function forget(thing) {
   running.delete(thing);
 }

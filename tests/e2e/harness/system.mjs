@@ -29,7 +29,8 @@ export const newKey = () => randomBytes(32).toString("base64url");
 /** A folder that goes at the end. */
 export function newFolder() {
   const path = mkdtempSync(join(tmpdir(), "hallpass-e2e-"));
-  keep({ stop: async () => rmSync(path, { recursive: true, force: true }) });
+  const abandon = () => rmSync(path, { recursive: true, force: true });
+  keep({ stop: async () => abandon(), abandon });
   return path;
 }
 
