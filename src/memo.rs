@@ -6,6 +6,9 @@
 //!
 //! Bounded in entries and bytes by two generations: when the young one is full it becomes the old
 //! one, and what was old is dropped. A hit in the old one is kept alive.
+//!
+//! Emptied when the keys change. A signature that was still being checked then was checked with a
+//! key of before, so its result is not kept.
 
 use hallpass_session::token::VerifiedToken;
 use std::collections::HashMap;
@@ -22,6 +25,8 @@ const MAX_BYTES: usize = 4 << 20;
 pub(crate) struct TokenMemo {
     young: Generation,
     old: Generation,
+    /// How often it was emptied.
+    emptied: u32,
 }
 
 #[derive(Default)]
@@ -41,18 +46,24 @@ impl TokenMemo {
         Some(token)
     }
 
-    /// Remembers a verified token.
-    pub(crate) fn keep(&mut self, text: &str, token: Rc<VerifiedToken>) {
-        if !self.young.has_room_for(text) {
-            self.old = mem::take(&mut self.young);
+    /// How often it was emptied: asked before a signature is checked, for [`TokenMemo::keep_since`].
+    pub(crate) const fn emptied(&self) -> u32 {
+        self.emptied
+    }
+
+    /// Remembers a token whose check began when the memo had been emptied `emptied` times.
+    pub(crate) fn keep_since(&mut self, emptied: u32, text: &str, token: Rc<VerifiedToken>) {
+        if self.emptied == emptied {
+            self.keep(text, token);
         }
-        self.young.bytes = self.young.bytes.saturating_add(text.len());
-        self.young.tokens.insert(text.into(), token);
     }
 
     /// Forgets everything: the keys have changed.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            emptied: self.emptied.wrapping_add(1),
+            ..Self::default()
+        };
     }
 
     /// How many tokens are remembered.
@@ -62,10 +73,163 @@ impl TokenMemo {
             .len()
             .saturating_add(self.old.tokens.len())
     }
+
+    fn keep(&mut self, text: &str, token: Rc<VerifiedToken>) {
+        if !self.young.has_room_for(text) {
+            self.old = mem::take(&mut self.young);
+        }
+        // Two requests may have checked the same token side by side.
+        if self.young.tokens.insert(text.into(), token).is_none() {
+            self.young.bytes = self.young.bytes.saturating_add(text.len());
+        }
+    }
 }
 
 impl Generation {
     fn has_room_for(&self, text: &str) -> bool {
         self.tokens.len() < MAX_ENTRIES && self.bytes.saturating_add(text.len()) <= MAX_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_BYTES, MAX_ENTRIES, TokenMemo};
+    use ed25519_compact::{KeyPair, Seed};
+    use hallpass_session::base64url::encode;
+    use hallpass_session::jws::Verdict;
+    use hallpass_session::keyring::JwkSet;
+    use hallpass_session::token::{self, VerifiedToken};
+    use serde_json::json;
+    use std::rc::Rc;
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    /// A verified token; no test here cares what it says.
+    fn verified() -> Rc<VerifiedToken> {
+        let key = KeyPair::from_seed(Seed::new([7; 32]));
+        let header = json!({"alg": "EdDSA", "kid": "k1", "typ": "session+jwt"}).to_string();
+        let claims = json!({
+            "iss": "https://sessions.example", "aud": "app", "sub": "ada", "idx": 7,
+            "sid": "AAAAAAAAAAAAAAAAAAAAAA", "iat": 1000, "exp": 1300, "auth_time": 1000,
+        });
+        let part = |text: String| encode(text.as_bytes());
+        let input = format!("{}.{}", part(header), part(claims.to_string()));
+        let text = format!("{input}.{}", encode(&key.sk.sign(&input, None)[..]));
+        let jwk = json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "k1",
+                         "x": encode(&key.pk[..])});
+        let set = JwkSet::parse(&json!({"keys": [jwk]})).unwrap();
+        let keyring = set.checked(hallpass_signature::is_sound).unwrap();
+        let question = token::parse(&text).unwrap().question(&keyring).unwrap();
+        assert_eq!(hallpass_signature::verify(&question), Verdict::Good);
+        Rc::new(question.answered(Verdict::Good).unwrap())
+    }
+
+    fn full(entries: usize) -> TokenMemo {
+        let (mut memo, token) = (TokenMemo::default(), verified());
+        for number in 0..entries {
+            memo.keep(&number.to_string(), Rc::clone(&token));
+        }
+        memo
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn find_returns_exactly_the_text_that_was_kept() {
+        let (mut memo, token) = (TokenMemo::default(), verified());
+        let text = "header.payload.signature";
+        memo.keep(text, Rc::clone(&token));
+
+        assert!(
+            memo.find(text)
+                .is_some_and(|found| Rc::ptr_eq(&found, &token))
+        );
+        for position in 0..text.len() {
+            let mut other = text.to_owned().into_bytes();
+            other[position] ^= 1;
+            let other = String::from_utf8(other).unwrap();
+            assert!(memo.find(&other).is_none(), "{other}");
+        }
+        for other in [
+            "",
+            &text[1..],
+            &text[..text.len() - 1],
+            "HEADER.payload.signature",
+        ] {
+            assert!(memo.find(other).is_none(), "{other}");
+        }
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn find_remembers_nothing_of_what_it_missed() {
+        let mut memo = TokenMemo::default();
+        for number in 0..100 {
+            assert!(memo.find(&format!("forged {number}")).is_none());
+        }
+        assert_eq!(memo.len(), 0);
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn keep_holds_two_generations_of_entries_at_most() {
+        let mut memo = full(MAX_ENTRIES);
+        assert_eq!((memo.len(), memo.old.tokens.len()), (MAX_ENTRIES, 0));
+
+        memo.keep("one more", verified());
+        assert_eq!((memo.len(), memo.young.tokens.len()), (MAX_ENTRIES + 1, 1));
+        assert!(memo.find("0").is_some());
+
+        let mut memo = full(5 * MAX_ENTRIES);
+        assert_eq!(memo.len(), 2 * MAX_ENTRIES);
+        assert!(memo.find("0").is_none());
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn keep_holds_two_generations_of_bytes_at_most() {
+        let (mut memo, token) = (TokenMemo::default(), verified());
+        let long = "a".repeat(MAX_BYTES / 4);
+        for number in 0..10_usize {
+            memo.keep(&format!("{number}{}", &long[1..]), Rc::clone(&token));
+            for generation in [&memo.young, &memo.old] {
+                let bytes: usize = generation.tokens.keys().map(|text| text.len()).sum();
+                assert!(bytes == generation.bytes && bytes <= MAX_BYTES, "{bytes}");
+            }
+        }
+        assert_eq!(memo.len(), 2 + 4);
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn keep_counts_the_bytes_of_one_text_once() {
+        let mut memo = full(1);
+        memo.keep("0", verified());
+        assert_eq!((memo.len(), memo.young.bytes), (1, 1));
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn keep_since_drops_what_was_checked_before_the_keys_changed() {
+        let (mut memo, token) = (TokenMemo::default(), verified());
+        let before = memo.emptied();
+        memo.clear();
+        memo.keep_since(before, "late", Rc::clone(&token));
+        assert!(memo.find("late").is_none());
+
+        memo.keep_since(memo.emptied(), "now", token);
+        assert!(memo.find("now").is_some());
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn find_keeps_what_is_used_while_the_unused_goes() {
+        let (mut memo, token) = (full(1), verified());
+        for number in 1..4 * MAX_ENTRIES {
+            memo.keep(&number.to_string(), Rc::clone(&token));
+            if number % 1000 == 0 {
+                assert!(memo.find("0").is_some(), "{number}");
+            }
+        }
+        assert!(memo.find("1").is_none());
+    }
+
+    #[wasm_bindgen_test(unsupported = test)]
+    fn clear_forgets_both_generations() {
+        let mut memo = full(MAX_ENTRIES + 1);
+        memo.clear();
+        assert_eq!((memo.len(), memo.young.bytes, memo.old.bytes), (0, 0, 0));
+        assert!(memo.find("0").is_none() && memo.find("5000").is_none());
     }
 }

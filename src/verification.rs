@@ -41,6 +41,7 @@ pub(crate) async fn verify(edge: &Rc<Edge>, text: &str) -> Result<Rc<VerifiedTok
     }
     count(&edge.counters.memo_misses);
     let question = ask(edge, token::parse(text)?).await?;
+    let emptied = edge.memo.borrow().emptied();
     if !edge
         .settings
         .token_algs
@@ -54,7 +55,9 @@ pub(crate) async fn verify(edge: &Rc<Edge>, text: &str) -> Result<Rc<VerifiedTok
             .answered(verdict)
             .map_err(|_| Refusal::TokenUntrusted)?,
     );
-    edge.memo.borrow_mut().keep(text, Rc::clone(&token));
+    edge.memo
+        .borrow_mut()
+        .keep_since(emptied, text, Rc::clone(&token));
     Ok(token)
 }
 
