@@ -13,6 +13,7 @@ mod presented;
 mod report;
 mod serve;
 mod sessions;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -98,6 +99,9 @@ enum Command {
     /// Give the token by standard input or file, never as an argument. Neither it nor its signature
     /// is printed. Exit code 0: it would pass; 1: it would not.
     Explain(Box<explain::ExplainArguments>),
+    /// Look at a session token
+    #[command(subcommand)]
+    Token(token::TokenCommand),
 }
 
 /// Why a command did not do its work.
@@ -170,6 +174,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
         Command::Credentials(command) => credentials::run(&everywhere, command).await,
         Command::Keys(command) => keys::run(&everywhere, command).await,
         Command::Sessions(command) => sessions::run(&everywhere, command).await,
+        Command::Token(command) => token::run(&everywhere, &command),
         Command::Explain(arguments) => explain::run(&everywhere, *arguments).await,
     }
 }

@@ -1,5 +1,5 @@
 //! A session token that somebody hands to a command: by file or standard input, never as an
-//! argument, which shells and process lists keep.
+//! argument, which shells and process lists keep. Its texts are printed [`escaped`].
 //!
 //! Taken as people copy it: bare, as a `Bearer` line, or as the pair of our cookie among others. A
 //! renewal token is told apart and never printed: whoever has one has the session.
@@ -14,6 +14,8 @@ use super::CommandError;
 
 /// Longest input that is read, in bytes: sixteen times the longest token that passes.
 const INPUT_MAX_BYTES: u64 = 64 << 10;
+/// Most characters of a text that is not ours.
+const INERT_MAX_CHARACTERS: usize = 80;
 
 /// Reads a session token from `file`, or from standard input.
 pub(super) fn read_session_token(file: &Path) -> Result<String, CommandError> {
@@ -46,6 +48,15 @@ pub(super) fn read_bounded(file: &Path, max_bytes: u64) -> Result<Vec<u8>, Comma
     }
 }
 
+/// A text that cannot steer a terminal: printable ASCII, bounded.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped: String = text.escape_default().take(INERT_MAX_CHARACTERS).collect();
+    if text.escape_default().nth(INERT_MAX_CHARACTERS).is_some() {
+        escaped.push_str("...");
+    }
+    escaped
+}
+
 /// Whether `file` stands for standard input.
 pub(super) fn is_standard_input(file: &Path) -> bool {
     file == Path::new("-")
@@ -74,7 +85,9 @@ fn find_session_token(text: &str) -> Result<String, CommandError> {
         .find_map(|header| strip_prefix_in_any_case(text.trim_ascii(), header))
         .unwrap_or(text)
         .trim_ascii();
-    let text = strip_prefix_in_any_case(text, "bearer ").map_or(text, str::trim_ascii);
+    let bearer = strip_prefix_in_any_case(text, "bearer");
+    let bearer = bearer.filter(|rest| rest.is_empty() || rest.starts_with(' '));
+    let text = bearer.map_or(text, str::trim_ascii);
     let no = |text: &str| Err(CommandError::Usage(text.to_owned()));
     match cookie::find(text, SESSION_COOKIE) {
         Found::One(token) => return Ok(token.to_owned()),
@@ -107,11 +120,25 @@ fn strip_prefix_in_any_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> 
 
 #[cfg(test)]
 mod tests {
-    use super::find_session_token;
+    use super::{escaped, find_session_token};
     use crate::cli::CommandError;
 
     fn found(text: &str) -> Option<String> {
         find_session_token(text).ok()
+    }
+
+    #[test]
+    fn escaped_leaves_nothing_that_steers_a_terminal() {
+        let shown = escaped("\u{1b}]0;x\u{7}\r\n\u{202e}\u{85}\0\"ü");
+
+        let printable = |byte| (b' '..=b'~').contains(&byte);
+        assert!(shown.bytes().all(printable), "{shown}");
+        assert!(
+            shown.starts_with("\\u{1b}]0;x\\u{7}\\r\\n\\u{202e}"),
+            "{shown}"
+        );
+        assert_eq!(escaped(&"a".repeat(5000)).len(), 83);
+        assert_eq!(escaped(&"a".repeat(80)).len(), 80);
     }
 
     #[test]

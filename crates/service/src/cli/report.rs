@@ -18,11 +18,26 @@ pub(super) enum Format {
 /// Writes `value` as JSON, or as what `human` makes of it.
 pub(super) fn write<T: Serialize>(format: Format, value: &T, human: impl FnOnce(&T) -> String) {
     let text = match format {
-        Format::Json => serde_json::to_string_pretty(value).unwrap_or_default(),
+        Format::Json => ascii(&serde_json::to_string_pretty(value).unwrap_or_default()),
         Format::Human => human(value),
     };
     // A reader that closed its end, such as `head`, has seen enough.
     let _closed = writeln!(std::io::stdout(), "{text}");
+}
+
+/// The same JSON in printable ASCII, so that no text in it can steer a terminal.
+pub(super) fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        if matches!(character, '\n' | ' '..='~') {
+            text.push(character);
+        } else {
+            // Beyond ASCII, and DEL: these stand within strings only.
+            let units = character.encode_utf16(&mut [0; 2]).to_vec();
+            text.extend(units.into_iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    text
 }
 
 /// A table with a heading; a sentence if it is empty.
@@ -47,4 +62,25 @@ pub(super) fn time(time: UnixSeconds) -> String {
 /// A time that may not have come.
 pub(super) fn maybe_time(at: Option<UnixSeconds>) -> String {
     at.map_or_else(|| "-".to_owned(), time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ascii;
+
+    #[test]
+    fn ascii_says_the_same_without_what_steers_a_terminal() {
+        let value = serde_json::json!({"ü\u{1b}": "\u{9b}2J\u{202e}\u{7f}\u{1f600}"});
+
+        let text = ascii(&value.to_string());
+
+        assert!(
+            text.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+            "{text}"
+        );
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&text).unwrap(),
+            value
+        );
+    }
 }

@@ -337,6 +337,61 @@ fn explain_refuses_keys_and_lists_that_an_edge_would_refuse() {
     }
 }
 
+#[test]
+fn explain_prints_what_the_documentation_shows() {
+    let case = Case::new();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/explain.md");
+    let page = std::fs::read_to_string(page).unwrap();
+
+    let said = stdout(&case.explain(&case.token(8, NOW - 12), &[]));
+
+    assert!(page.contains(&format!("```text\n{said}```\n")), "{said}");
+    let report = case.json(&case.token(8, NOW - 12));
+    for member in report.as_object().unwrap().keys() {
+        assert!(page.contains(&format!("`{member}`")), "{member}");
+    }
+    for rule in report["rules"].as_array().unwrap() {
+        let rule = rule["rule"].as_str().unwrap();
+        assert!(page.contains(&format!("| `{rule}` |")), "{rule}");
+    }
+}
+
+#[test]
+fn inspect_shows_claims_that_nobody_vouches_for() {
+    let case = Case::new();
+    let payload = json!({
+        "iss": ISSUER, "aud": "\u{1b}[2J", "sub": "ada", "sid": "AAAAAAAAAAAAAAAAAAAAAA", "idx": 7,
+        "iat": NOW, "exp": NOW + 9, "auth_time": NOW, "ext": {"\u{9b}": "\u{202e}"},
+    });
+    let header = json!({"alg": "EdDSA", "kid": "k9", "typ": "session+jwt"});
+    let inspect = |input: &str, more: &[&str]| {
+        run(
+            case.folder.path(),
+            &[&["token", "inspect"], more].concat(),
+            input,
+        )
+    };
+
+    let token = unsigned(&header, &payload);
+    for more in [&[][..], &["--json"]] {
+        let output = inspect(&token, more);
+        assert_eq!(code(&output), 0);
+        assert!(
+            output
+                .stdout
+                .iter()
+                .all(|byte| matches!(byte, b'\n' | b' '..=b'~'))
+        );
+    }
+    assert!(stdout(&inspect(&token, &[])).contains("Nobody vouches"));
+    let said: Value = serde_json::from_slice(&inspect(&token, &["--json"]).stdout).unwrap();
+    assert_eq!(
+        (&said["kid"], &said["exp"]),
+        (&json!("k9"), &json!(NOW + 9))
+    );
+    assert_eq!(code(&inspect("nonsense", &[])), 1);
+}
+
 #[tokio::test]
 async fn explain_judges_by_the_table_when_no_file_is_given() {
     let running = Running::start().await;

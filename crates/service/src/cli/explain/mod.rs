@@ -18,8 +18,8 @@ use hallpass_session::wire::Position;
 use serde::Serialize;
 
 use self::evidence::{Evidence, Sources};
-use self::words::{Case, cure, escaped, quoted, span};
-use super::presented::{is_standard_input, read_session_token};
+use self::words::{Case, cure, quoted, span};
+use super::presented::{escaped, is_standard_input, read_session_token};
 use super::report::{self, time};
 use super::{CommandError, Everywhere};
 use crate::clock::{Clock, SystemClock};

@@ -1,7 +1,7 @@
 //! Findings in words.
 //!
 //! What comes from the token is hostile until proven: it is quoted, escaped to printable ASCII and
-//! cut ([`escaped`]). Nothing here has the signature or the compact token.
+//! cut (`presented::escaped`). Nothing here has the signature or the compact token.
 
 use hallpass_session::claims::{ClaimFault, PolicyRule, SessionClaims, TokenPolicy};
 use hallpass_session::explain::{Cure, Outcome, Report, Rule, Why};
@@ -12,10 +12,8 @@ use hallpass_session::token::{MAX_TOKEN_BYTES, TYP};
 use serde_json::Value;
 
 use super::evidence::Evidence;
+use crate::cli::presented::escaped;
 use crate::cli::report::time;
-
-/// Most characters of a text that is not ours.
-const INERT_MAX_CHARACTERS: usize = 80;
 
 /// A judged token and what it was judged by.
 pub(super) struct Case<'a> {
@@ -24,15 +22,6 @@ pub(super) struct Case<'a> {
     pub(super) policy: &'a TokenPolicy,
     pub(super) token_bytes: usize,
     pub(super) now: UnixSeconds,
-}
-
-/// A text that cannot steer a terminal: printable ASCII, bounded.
-pub(super) fn escaped(text: &str) -> String {
-    let mut escaped: String = text.escape_default().take(INERT_MAX_CHARACTERS).collect();
-    if text.escape_default().nth(INERT_MAX_CHARACTERS).is_some() {
-        escaped.push_str("...");
-    }
-    escaped
 }
 
 /// A text within quotes, so that it cannot pass for one of ours.
@@ -329,25 +318,8 @@ fn claim_fault(fault: ClaimFault) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{inert, span};
+    use super::span;
     use hallpass_session::time::Seconds;
-
-    #[test]
-    fn inert_leaves_nothing_that_steers_a_terminal() {
-        let hostile = "\u{1b}]0;x\u{7}\r\n\u{202e}\u{85}\0\"ü";
-        let shown = inert(hostile);
-
-        assert!(
-            shown.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
-            "{shown}"
-        );
-        assert!(
-            shown.starts_with("\"\\u{1b}]0;x\\u{7}\\r\\n\\u{202e}"),
-            "{shown}"
-        );
-        assert_eq!(inert(&"a".repeat(5000)).len(), 85);
-        assert_eq!(inert(&"a".repeat(80)).len(), 82);
-    }
 
     #[test]
     fn span_shows_two_units_and_the_seconds() {
