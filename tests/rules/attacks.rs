@@ -642,3 +642,51 @@ fn read_never_takes_a_token_from_joined_lines_or_quotes() {
         assert_eq!(refused, expected.map(Some), "{cookies:.40}");
     }
 }
+
+#[wasm_bindgen_test(unsupported = test)]
+fn judge_gives_the_code_of_the_first_check_that_fails() {
+    let late = with(claims(), "exp", json!(NOW - 1));
+    let late_elsewhere = with(late.clone(), "aud", json!("other"));
+    let odd_header = with(header(), "x", json!(1));
+    let unknown = with(header(), "kid", json!("k9"));
+    let odd_claims = with(late_elsewhere.clone(), "idx", json!("7"));
+    assert_eq!(refusal(&sign(&odd_header, &odd_claims)), MALFORMED);
+    assert_eq!(refusal(&sign(&unknown, &odd_claims)), INVALID);
+    assert_eq!(refusal(&sign(&unknown, &late_elsewhere)), UNTRUSTED);
+    assert_eq!(refusal(&sign(&header(), &late_elsewhere)), INVALID);
+    let expired = Some(Refusal::TokenExpired);
+    assert_eq!(refusal(&sign(&header(), &late)), expired);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn judge_takes_kid_of_64_bytes_and_not_of_65() {
+    for (length, expected) in [(64, None), (65, MALFORMED)] {
+        let kid = "k".repeat(length);
+        let mut jwk = ed25519_jwk("EdDSA", &key().pk[..]);
+        jwk["kid"] = json!(kid);
+        let keyring = take_in(&jwk);
+        assert_eq!(keyring.is_ok(), expected.is_none());
+        let token = sign(&with(header(), "kid", json!(kid)), &claims());
+        assert_eq!(refusal_with(&keyring.unwrap_or_default(), &token), expected);
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn judge_takes_amr_and_ext_up_to_their_bounds() {
+    let with_amr = |entry: usize, count: usize| {
+        let amr = vec!["a".repeat(entry); count];
+        refusal(&sign(&header(), &with(claims(), "amr", json!(amr))))
+    };
+    assert_eq!((with_amr(64, 8), with_amr(1, 0)), (None, None));
+    assert_eq!((with_amr(65, 1), with_amr(1, 9)), (INVALID, INVALID));
+    assert_eq!(with_amr(0, 1), INVALID);
+    // `{"x":""}` is eight bytes of it.
+    let with_ext = |bytes: usize| {
+        let ext = json!({"x": "y".repeat(bytes - 8)});
+        refusal(&sign(&header(), &with(claims(), "ext", ext)))
+    };
+    assert_eq!(
+        (with_ext(1023), with_ext(1024), with_ext(1025)),
+        (None, None, INVALID)
+    );
+}
