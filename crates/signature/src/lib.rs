@@ -5,7 +5,7 @@
 //! crate of its own because the rules must not depend on cryptography, which brings randomness and
 //! clocks along, and edge and service must not depend on each other.
 //!
-//! jwt-simple's own judgement of claims and time is switched off (see [`verify`]): the rules have
+//! jwt-simple's own judgement of claims and time is switched off (see [`verify`](fn@verify)): the rules have
 //! one, stricter.
 
 #![forbid(unsafe_code)]
