@@ -4,8 +4,9 @@
 //! Taken as people copy it: bare, as a `Bearer` line, or as the pair of our cookie among others. A
 //! renewal token is told apart and never printed: whoever has one has the session.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hallpass_session::cookie::{self, Found, RENEWAL_COOKIE, SESSION_COOKIE};
 use hallpass_session::renewal;
@@ -14,13 +15,33 @@ use super::CommandError;
 
 /// Longest input that is read, in bytes: sixteen times the longest token that passes.
 const INPUT_MAX_BYTES: u64 = 64 << 10;
+const NEVER_AN_ARGUMENT: &str = "tokens are given by standard input or by file, never as an \
+                                 argument, which the shell's history keeps";
 /// Most characters of a text that is not ours.
 const INERT_MAX_CHARACTERS: usize = 80;
 
-/// Reads a session token from `file`, or from standard input.
-pub(super) fn read_session_token(file: &Path) -> Result<String, CommandError> {
-    let bytes = read_bounded(file, INPUT_MAX_BYTES)?;
-    find_session_token(&String::from_utf8_lossy(&bytes))
+/// Where a command finds its session token.
+#[derive(clap::Args)]
+pub(super) struct TokenFile {
+    /// File with the session token, bare, as a Bearer line or as a cookie; - is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub(super) file: PathBuf,
+    /// Arguments too many, such as a pasted Bearer line: clap would repeat them in its complaint.
+    #[arg(hide = true)]
+    surplus: Vec<OsString>,
+}
+
+impl TokenFile {
+    /// Reads the session token.
+    pub(super) fn read(&self) -> Result<String, CommandError> {
+        if !self.surplus.is_empty() {
+            return Err(CommandError::Usage(format!(
+                "one file only; {NEVER_AN_ARGUMENT}"
+            )));
+        }
+        let bytes = read_bounded(&self.file, INPUT_MAX_BYTES)?;
+        find_session_token(&String::from_utf8_lossy(&bytes))
+    }
 }
 
 /// Reads a whole file, or standard input for `-`.
@@ -71,9 +92,7 @@ fn name(file: &Path) -> String {
         .iter()
         .any(|start| shown.starts_with(start))
     {
-        "this looks like a token, and tokens are given by standard input or by file, never as an \
-         argument, which the shell's history keeps"
-            .to_owned()
+        format!("this looks like a token; {NEVER_AN_ARGUMENT}")
     } else {
         shown.escape_debug().to_string()
     }

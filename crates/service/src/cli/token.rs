@@ -1,7 +1,5 @@
 //! `hallpass token inspect`: what a session token says, unjudged.
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 use hallpass_session::claims::SessionClaims;
 use hallpass_session::time::UnixSeconds;
@@ -9,7 +7,7 @@ use hallpass_session::token::{self, UnverifiedToken};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::presented::{escaped, read_session_token};
+use super::presented::{TokenFile, escaped};
 use super::report::{self, ascii, table, time};
 use super::{CommandError, Everywhere};
 
@@ -19,11 +17,7 @@ pub(super) enum TokenCommand {
     ///
     /// Give the token by standard input or file, never as an argument. Nobody vouches for what is
     /// shown: `hallpass explain` says whether it is true.
-    Inspect {
-        /// File with the session token, bare, as a Bearer line or as a cookie; - is standard input
-        #[arg(value_name = "FILE", default_value = "-")]
-        token: PathBuf,
-    },
+    Inspect(TokenFile),
 }
 
 /// Key and claims; texts are escaped and cut, `ext` has its own bound.
@@ -44,8 +38,8 @@ struct Inspected {
 }
 
 pub(super) fn run(everywhere: &Everywhere, command: &TokenCommand) -> Result<(), CommandError> {
-    let TokenCommand::Inspect { token } = command;
-    let token = token::parse(&read_session_token(token)?).map_err(|refusal| {
+    let TokenCommand::Inspect(file) = command;
+    let token = token::parse(&file.read()?).map_err(|refusal| {
         let code = refusal.code();
         CommandError::No(format!(
             "no session token: {code}; `hallpass explain` says why"

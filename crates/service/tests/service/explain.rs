@@ -243,10 +243,16 @@ fn explain_prints_neither_signature_nor_token() {
             );
         }
     }
-    let output = case.explain("", &[&good]);
-    assert_eq!(code(&output), 2);
-    assert!(stderr(&output).contains("never as an argument"));
-    assert!(!stderr(&output).contains(payload));
+    for pasted in [&[good.as_str()][..], &["Bearer", &good]] {
+        let output = case.explain("", pasted);
+        assert_eq!(code(&output), 2);
+        assert!(
+            stderr(&output).contains("never as an argument"),
+            "{}",
+            stderr(&output)
+        );
+        assert!(!stderr(&output).contains(payload));
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use self::evidence::{Evidence, Sources};
 use self::words::{Case, cure, quoted, span};
-use super::presented::{escaped, is_standard_input, read_session_token};
+use super::presented::{TokenFile, escaped, is_standard_input};
 use super::report::{self, time};
 use super::{CommandError, Everywhere};
 use crate::clock::{Clock, SystemClock};
@@ -27,9 +27,8 @@ use crate::config::GivenSettings;
 
 #[derive(clap::Args)]
 pub(super) struct ExplainArguments {
-    /// File with the session token, bare, as a Bearer line or as a cookie; - is standard input
-    #[arg(value_name = "FILE", default_value = "-")]
-    token: PathBuf,
+    #[command(flatten)]
+    token: TokenFile,
     /// File with the keys: a JWK set, or the answer of GET /v1/edge/keys [default: the table's]
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
@@ -134,7 +133,7 @@ pub(super) async fn run(
         clock,
         now,
     };
-    let token = read_session_token(&arguments.token)?;
+    let token = arguments.token.read()?;
     let evidence = Evidence::read(everywhere, &settings, &sources).await?;
     let policy = TokenPolicy {
         issuer: settings.issuer,
@@ -169,7 +168,7 @@ pub(super) async fn run(
 
 fn one_standard_input(arguments: &ExplainArguments) -> Result<(), CommandError> {
     let files = [
-        Some(&arguments.token),
+        Some(&arguments.token.file),
         arguments.keys.as_ref(),
         arguments.list.as_ref(),
     ];
