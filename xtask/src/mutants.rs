@@ -1,9 +1,9 @@
 //! `cargo xtask mutants`: changes the rules one place at a time and looks whether a test notices.
 //!
-//! A change that no test notices is a guard that nobody guards. Cheap tests run first: what the
-//! unit tests of the rules kill never meets the slower ones (`tests/rules`, the signatures'), which
-//! link the edge. Outcomes are kept in the target folder, so that `--again` asks only about the
-//! survivors of the last run.
+//! A change that no test notices is a guard that nobody guards. The tests are the rules' own, and
+//! those of `tests/rules` and `tests/properties` in a program that does not link the edge
+//! (`crates/properties/tests/core.rs`), since it is linked hundreds of times. Outcomes are kept in
+//! the target folder, so that `--again` asks only about the survivors of the last run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -48,30 +48,14 @@ const HANG_SECS: &str = "60";
 pub(crate) struct Mutants {
     /// Files of crates/session/src, without `.rs` [default: the decision core]
     files: Vec<String>,
-    /// Only what survived the last run
+    /// Only what survived the last run, after a change of the tests and not of the rules
     #[arg(long)]
     again: bool,
 }
 
-/// One run of cargo-mutants: whose tests, and which of them.
-struct Pass {
-    label: &'static str,
-    packages: &'static [&'static str],
-    tests: &'static [&'static str],
-}
-
-const PASSES: [Pass; 2] = [
-    Pass {
-        label: "mutants against the unit tests",
-        packages: &["hallpass-session"],
-        tests: &["--lib"],
-    },
-    Pass {
-        label: "survivors against the rule tests",
-        packages: &["hallpass-signature", "hallpass-edge"],
-        tests: &["--lib", "--test", "rules"],
-    },
-];
+/// Whose tests must notice, and which of them.
+const TEST_PACKAGES: &str = "hallpass-session,hallpass-properties";
+const TESTS: [&str; 3] = ["--lib", "--test", "core"];
 
 /// What the run came to.
 #[derive(Serialize)]
@@ -101,13 +85,11 @@ impl Mutants {
         }
         fs::create_dir_all(state())?;
         let mut outcomes = kept()?;
-        for (number, pass) in PASSES.iter().enumerate() {
-            let iterate = self.again || number > 0;
-            // Survivors make cargo-mutants fail; they are counted below.
-            let finished = step::observe(pass.label, pass.command(&files, iterate)?)?;
-            outcomes.extend(read_outcomes(&finished.output)?);
-            fs::write(state().join(KEPT), serde_json::to_string(&outcomes)?)?;
-        }
+        outcomes.retain(|_, had| had != MISSED);
+        // Survivors make cargo-mutants fail; they are counted below.
+        let finished = step::observe("testing mutants", self.command(&files)?)?;
+        outcomes.extend(read_outcomes(&finished.output)?);
+        fs::write(state().join(KEPT), serde_json::to_string(&outcomes)?)?;
         let found = Found::count(files, &outcomes);
         for missed in &found.missed {
             println!("missed: {missed}");
@@ -122,10 +104,8 @@ impl Mutants {
         eprintln!("wrote {}", file.display());
         found.judge()
     }
-}
 
-impl Pass {
-    fn command(&self, files: &[String], iterate: bool) -> Result<Command> {
+    fn command(&self, files: &[String]) -> Result<Command> {
         let tool = cargo_tool::cargo_mutants();
         let folder = tool.folder()?.context("cargo-mutants is missing")?;
         let mut command = tied::command("nice");
@@ -134,12 +114,13 @@ impl Pass {
             command.args(["--file", &format!("crates/session/src/{file}.rs")]);
         }
         command.args(["--baseline", "skip", "--no-shuffle", "--timeout", HANG_SECS]);
-        command.args(["--jobs", "1", "--test-package", &self.packages.join(",")]);
+        command.args(["--jobs", "1", "--profile", "mutants"]);
+        command.args(["--test-package", TEST_PACKAGES]);
         command.arg("--output").arg(state());
-        if iterate {
+        if self.again {
             command.arg("--iterate");
         }
-        command.arg("--").args(self.tests);
+        command.arg("--").args(TESTS);
         command.env("PATH", path_search::with_first(&[folder])?);
         command.current_dir(workspace::root());
         Ok(command)
@@ -152,7 +133,7 @@ impl Found {
         let unviable = with("Unviable");
         // A mutant that makes a test hang has been noticed.
         let killed = with("CaughtMutant") + with("Timeout");
-        let missed = outcomes.iter().filter(|(_, had)| *had == "MissedMutant");
+        let missed = outcomes.iter().filter(|(_, had)| *had == MISSED);
         let missed: Vec<String> = missed.map(|(name, _)| name.clone()).collect();
         let per_mille = killed * 1000 / (killed + missed.len()).max(1);
         Self {
@@ -176,6 +157,8 @@ impl Found {
     }
 }
 
+/// The word for a mutant that no test noticed.
+const MISSED: &str = "MissedMutant";
 /// Outcomes of this and earlier runs, in the folder of [`state`].
 const KEPT: &str = "outcomes.json";
 

@@ -92,11 +92,16 @@ fn check_kept_from_app(line: &str) {
     }
 }
 
-/// No line of the app that sets our cookie in another program's eyes escapes ours.
+/// No line of the app that sets our cookie in another program's eyes escapes ours, and none that
+/// does not name it is taken for one.
 fn check_set_by_app(line: &str) {
-    if let Ok(cookie) = Cookie::parse(line) {
-        assert_eq!(sets_ours(line), is_ours(cookie.name()), "{line:?}");
-    }
+    let theirs = Cookie::parse(line).is_ok_and(|cookie| is_ours(cookie.name()));
+    assert!(!theirs || sets_ours(line), "{line:?}");
+    let lower = line.to_ascii_lowercase();
+    let named = [SESSION_COOKIE, RENEWAL_COOKIE]
+        .iter()
+        .any(|ours| lower.contains(&ours.to_ascii_lowercase()));
+    assert!(named || !sets_ours(line), "{line:?}");
 }
 
 /// What we write has every attribute, and cannot be widened by a value of our alphabet.
