@@ -13,6 +13,7 @@ use crate::mutants::Mutants;
 use crate::service::Service;
 use crate::setup::Setup;
 use crate::test::{Check, Test};
+use crate::vectors::Vectors;
 
 /// Every tool the project needs: set-up, development, tests
 #[derive(Parser)]
@@ -32,6 +33,7 @@ enum Command {
     Service(Service),
     Check(Check),
     Test(Test),
+    Vectors(Vectors),
     Fuzz(Fuzz),
     Mutants(Mutants),
     Generate(Generate),
@@ -49,6 +51,7 @@ impl Xtask {
             Command::Service(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Test(command) => command.run(),
+            Command::Vectors(command) => command.run(),
             Command::Fuzz(command) => command.run(),
             Command::Mutants(command) => command.run(),
             Command::Generate(command) => command.run(),

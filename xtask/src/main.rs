@@ -21,12 +21,14 @@ mod needs;
 mod path_search;
 mod ports;
 mod purity;
+mod rows;
 mod runs;
 mod service;
 mod setup;
 mod step;
 mod test;
 mod tied;
+mod vectors;
 mod workspace;
 
 use std::process::ExitCode;

@@ -10,7 +10,10 @@ use clap::ValueEnum;
 use super::smoke;
 use super::summary::{self, Totals};
 use crate::needs::{self, Need, browser, cargo_tool, node, toolchain};
-use crate::{build, generate, markdown, native, path_search, purity, setup, step, tied, workspace};
+use crate::{
+    build, generate, markdown, native, path_search, purity, rows, setup, step, tied, vectors,
+    workspace,
+};
 
 /// Milliseconds after which one end-to-end test has hung: a journey with its waits takes seconds.
 const NODE_TEST_TIMEOUT_MS: u32 = 180_000;
@@ -26,6 +29,8 @@ pub(crate) enum Part {
     Rules,
     /// The same tests in wasm under Node
     Wasm,
+    /// Third-party vectors and mutated tokens, natively and in wasm
+    Vectors,
     /// The session service over HTTP, the demo app, these commands
     Service,
     /// Journeys through the built edge in workerd
@@ -111,8 +116,15 @@ impl Part {
             }
             Self::Rules => {
                 let packages = ["hallpass-session", "hallpass-signature", "hallpass-edge"];
-                vec![cargo_test("rules", &packages)]
+                vec![
+                    Run::Look("index of rules and attacks", rows::check),
+                    cargo_test("rules", &packages),
+                ]
             }
+            Self::Vectors => vec![
+                cargo_test("vectors' own tests", &["hallpass-vectors"]),
+                Run::Sum(judge_vectors),
+            ],
             Self::Wasm => vec![wasm()?],
             Self::Service => {
                 let packages = ["hallpass-service", "hallpass-demo", "xtask"];
@@ -214,6 +226,16 @@ fn wasm() -> Result<Run> {
         path_search::with_first(&[program(&bindgen)?, program(&pack)?, node])?,
     );
     Ok(Run::Counted("rules in wasm", command))
+}
+
+/// Each set is one test natively and one in wasm.
+fn judge_vectors() -> Result<Totals> {
+    let outcome = vectors::smoke()?;
+    Ok(Totals {
+        passed: outcome.passed,
+        failed: outcome.failed,
+        skipped: outcome.skipped,
+    })
 }
 
 /// Runs the `*.test.mjs` of one folder under Node, against programs built here.
