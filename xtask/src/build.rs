@@ -10,16 +10,18 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::needs::{cargo_tool, node};
-use crate::{fingerprint, native, needs, path_search, setup, step, tied, workspace};
+use crate::{fingerprint, native, needs, path_search, setup, step, tied, wasm, workspace};
 
-/// What the edge is compiled from. `www` is served beside it, not compiled in.
-const INPUTS: [&str; 6] = [
+/// What the edge is compiled from, and how. `www` is served beside it, not compiled in.
+const INPUTS: [&str; 8] = [
     "Cargo.lock",
     "Cargo.toml",
     "crates/session",
     "crates/signature",
     "rust-toolchain.toml",
     "src",
+    "xtask/src/build.rs",
+    "xtask/src/wasm.rs",
 ];
 /// What worker-build leaves, and what a deployment ships.
 pub(crate) const OUTPUTS: [&str; 2] = ["index.js", "index_bg.wasm"];
@@ -71,6 +73,7 @@ pub(crate) fn edge() -> Result<()> {
     }
     setup::ensure(needs::to_build_the_edge()?)?;
     step::run("building the edge", worker_build()?)?;
+    drop_names()?;
     fs::write(stamp(), now).context("cannot note what the edge was built from")
 }
 
@@ -100,6 +103,13 @@ fn edge_fingerprint() -> Result<String> {
     let mut extra: Vec<_> = tools.iter().map(String::as_str).collect();
     extra.extend([rustc.as_deref().unwrap_or_default(), &modules]);
     fingerprint::of(&workspace::root(), &INPUTS, &extra)
+}
+
+/// worker-build keeps the names of functions, whatever it is told.
+fn drop_names() -> Result<()> {
+    let module = folder().join("index_bg.wasm");
+    let built = fs::read(&module).context("worker-build left no wasm")?;
+    fs::write(&module, wasm::without_names(&built)?).context("cannot write the edge")
 }
 
 /// worker-build looks for its helpers in these variables only, and else tries to download them.

@@ -187,6 +187,30 @@ impl Family {
         }
     }
 
+    /// Shows what was said on standard error so far, and lets every other line go.
+    ///
+    /// # Errors
+    /// When a child has ended, or we were asked to stop.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        while let Ok(event) = self.events.try_recv() {
+            self.note(&event);
+            match event {
+                Event::Line(who, Output::Err, line) => eprintln!("{who}: {line}"),
+                Event::Line(..) => {}
+                Event::Ended(who, status) => bail!("{}", ended(who, status)),
+                Event::Stop => bail!("stopped"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The process of a child that lives.
+    pub(crate) fn process(&self, name: &str) -> Option<u32> {
+        let mut members = self.members.iter();
+        let member = members.find(|member| member.alive && member.name == name)?;
+        u32::try_from(member.group.as_raw_nonzero().get()).ok()
+    }
+
     fn note(&mut self, event: &Event) {
         if let Event::Ended(name, _) = event {
             for member in self

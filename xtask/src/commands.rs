@@ -3,6 +3,8 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::bench::Bench;
+use crate::budget::Budget;
 use crate::build::Build;
 use crate::dev::Dev;
 use crate::doctor::Doctor;
@@ -36,6 +38,8 @@ enum Command {
     Vectors(Vectors),
     Fuzz(Fuzz),
     Mutants(Mutants),
+    Bench(Bench),
+    Budget(Budget),
     Generate(Generate),
 }
 
@@ -54,6 +58,8 @@ impl Xtask {
             Command::Vectors(command) => command.run(),
             Command::Fuzz(command) => command.run(),
             Command::Mutants(command) => command.run(),
+            Command::Bench(command) => command.run(),
+            Command::Budget(command) => command.run(),
             Command::Generate(command) => command.run(),
         }
     }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
+pub(crate) use raw::{Modules, workerd};
 pub(crate) use settings::{Settings, Wrangler};
 
 use crate::children::{self, Event, Family};
@@ -116,6 +117,22 @@ pub(crate) fn start(
         .iter()
         .map(|_| family.wait_for(NAME, ready, &mut log))
         .collect()
+}
+
+/// Starts any Worker in bare workerd as the edge would be, under a name of its own; its address.
+///
+/// # Errors
+/// When it does not come up.
+pub(crate) fn start_modules(
+    family: &mut Family,
+    name: &'static str,
+    modules: &Modules,
+    order: &Order,
+    state: &Path,
+    log: impl FnMut(&'static str, &str),
+) -> Result<String> {
+    raw::spawn_modules(family, name, modules, order, state)?;
+    family.wait_for(name, raw::ready_address, log)
 }
 
 fn run_until_stopped(family: &mut Family) -> Result<()> {

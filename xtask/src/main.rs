@@ -4,7 +4,10 @@
 //! failures go to standard error, so that standard output holds nothing but what a command
 //! promises to print there: `ready` lines, reports, the totals of a test run.
 
+mod bench;
+mod budget;
 mod build;
+mod callgrind;
 mod children;
 mod commands;
 mod dev;
@@ -29,6 +32,7 @@ mod step;
 mod test;
 mod tied;
 mod vectors;
+mod wasm;
 mod workspace;
 
 use std::process::ExitCode;

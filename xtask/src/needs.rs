@@ -6,8 +6,10 @@
 pub(crate) mod browser;
 pub(crate) mod cargo_tool;
 pub(crate) mod database;
+pub(crate) mod debian;
 pub(crate) mod node;
 pub(crate) mod toolchain;
+pub(crate) mod valgrind;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -54,6 +56,7 @@ pub(crate) fn of(group: Group) -> Result<Vec<Box<dyn Need>>> {
             Box::new(cargo_tool::wasm_bindgen()?),
             Box::new(cargo_tool::worker_build()),
             Box::new(cargo_tool::wasm_pack()),
+            Box::new(valgrind::Valgrind),
         ],
         Group::Browser => vec![Box::new(browser::Chromium)],
         Group::Databases => vec![

@@ -42,7 +42,7 @@ pub(crate) fn write<T: Serialize>(name: &str, elapsed: Duration, found: &T) -> R
 }
 
 /// The commit the work tree is at, marked where files differ from it.
-fn commit() -> Result<String> {
+pub(crate) fn commit() -> Result<String> {
     let describe = [
         "describe",
         "--always",
@@ -59,7 +59,7 @@ fn commit() -> Result<String> {
 }
 
 /// The processor, as far as the system tells.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let told = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = told.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;

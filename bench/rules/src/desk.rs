@@ -4,13 +4,13 @@
 
 use std::rc::Rc;
 
-use hallpass_session::claims::{SessionClaims, TokenPolicy};
+use hallpass_session::claims::TokenPolicy;
 use hallpass_session::keyring::Keyring;
 use hallpass_session::revocation::{self, RevocationList, encode_bitmap};
 use hallpass_session::time::{Seconds, UnixSeconds};
 use hallpass_session::token::{self, VerifiedToken};
 use hallpass_session::wire::{ListBucket, ListClaims};
-use hallpass_signature::SigningKey;
+use serde_json::{Value, json};
 
 use crate::signers::{Signers, expect};
 
@@ -56,14 +56,11 @@ impl Desk {
     pub(crate) fn new() -> Self {
         let signers = Signers::new();
         let keyring = signers.keyring();
-        let remember = |idx| {
-            let token = sign(&signers.issuer, &SessionClaims { idx, ..claims() });
-            Rc::new(verified(&token, &keyring))
-        };
+        let remember = |claims: &Value| Rc::new(verified(&signers.eddsa(claims), &keyring));
         Self {
-            list: list(&signers.issuer, &keyring),
-            remembered: remember(LIVE_IDX),
-            revoked_remembered: remember(REVOKED_IDX),
+            list: list(&signers, &keyring),
+            remembered: remember(&claims()),
+            revoked_remembered: remember(&with("idx", REVOKED_IDX)),
             cookies: Cookies::new(&signers),
             policy: TokenPolicy {
                 issuer: ISSUER.to_owned(),
@@ -78,27 +75,23 @@ impl Desk {
 
 impl Cookies {
     fn new(signers: &Signers) -> Self {
-        let by_issuer = |claims: &SessionClaims| cookie(&sign(&signers.issuer, claims));
-        let good = sign(&signers.issuer, &claims());
+        let good = signers.eddsa(&claims());
         // A character that base64url lacks, where it is found last.
         let malformed = format!("{}+", &good[..good.len() - 1]);
-        let (mut another, mut expired, mut revoked) = (claims(), claims(), claims());
-        "another".clone_into(&mut another.aud);
-        expired.exp = NOW;
-        revoked.idx = REVOKED_IDX;
+        let by_issuer = |claims: &Value| cookie(&signers.eddsa(claims));
         Self {
             eddsa: cookie(&good),
-            es256: cookie(&signers.es256_token(&claims())),
-            hs256: cookie(&Signers::hs256_token(&claims())),
+            es256: cookie(&signers.es256(&claims())),
+            hs256: cookie(&Signers::hs256(&claims())),
             malformed: cookie(&malformed),
             oversized_5_kb: cookie(&"A".repeat(5 << 10)),
             oversized_1_mb: cookie(&"A".repeat(1 << 20)),
-            unknown_kid: cookie(&sign(&signers.stranger, &claims())),
-            wrong_alg: cookie(&Signers::wrong_alg_token(&claims())),
-            bad_signature: cookie(&sign(&signers.impostor, &claims())),
-            wrong_audience: by_issuer(&another),
-            expired: by_issuer(&expired),
-            revoked: by_issuer(&revoked),
+            unknown_kid: cookie(&signers.stranger(&claims())),
+            wrong_alg: cookie(&Signers::wrong_alg(&claims())),
+            bad_signature: cookie(&signers.impostor(&claims())),
+            wrong_audience: by_issuer(&with("aud", "another")),
+            expired: by_issuer(&with("exp", NOW.get())),
+            revoked: by_issuer(&with("idx", REVOKED_IDX)),
         }
     }
 }
@@ -108,24 +101,18 @@ fn cookie(token: &str) -> String {
 }
 
 /// Claims of a good token made a minute ago that lives five.
-fn claims() -> SessionClaims {
-    SessionClaims {
-        iss: ISSUER.to_owned(),
-        aud: AUDIENCE.to_owned(),
-        sub: "ada".to_owned(),
-        sid: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
-        idx: LIVE_IDX,
-        iat: NOW.minus(Seconds::new(60)),
-        exp: NOW.plus(Seconds::new(240)),
-        auth_time: NOW.minus(Seconds::new(3600)),
-        nbf: None,
-        amr: vec!["pwd".to_owned()],
-        ext: None,
-    }
+fn claims() -> Value {
+    json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "sid": "AAAAAAAAAAAAAAAAAAAAAA",
+        "idx": LIVE_IDX, "iat": NOW.get() - 60, "exp": NOW.get() + 240,
+        "auth_time": NOW.get() - 3600, "amr": ["pwd"],
+    })
 }
 
-fn sign(key: &SigningKey, claims: &SessionClaims) -> String {
-    expect(key.sign_session_token(claims))
+fn with(claim: &str, value: impl Into<Value>) -> Value {
+    let mut claims = claims();
+    claims[claim] = value.into();
+    claims
 }
 
 fn verified(token: &str, keyring: &Keyring) -> VerifiedToken {
@@ -134,9 +121,9 @@ fn verified(token: &str, keyring: &Keyring) -> VerifiedToken {
     expect(question.answered(verdict))
 }
 
-fn list(key: &SigningKey, keyring: &Keyring) -> RevocationList {
+fn list(signers: &Signers, keyring: &Keyring) -> RevocationList {
     let revoked = (1..=LIST_ENTRIES).map(|n| n * STRIDE).collect();
-    let text = expect(key.sign_list(&ListClaims {
+    let claims = ListClaims {
         iss: ISSUER.to_owned(),
         iat: NOW.get(),
         exp: NOW.get() + 300,
@@ -150,7 +137,8 @@ fn list(key: &SigningKey, keyring: &Keyring) -> RevocationList {
             exp: NOW.get() + 3600,
             idx: encode_bitmap(&revoked),
         }],
-    }));
+    };
+    let text = signers.list(revocation::TYP, &claims);
     let question = expect(expect(revocation::parse(&text)).question(keyring));
     let verdict = hallpass_signature::verify(&question);
     let list = expect(question.answered(verdict));

@@ -1,46 +1,36 @@
 //! Those who sign the tokens of the desk: the issuer with a key of each algorithm, and two who are
 //! not the issuer.
+//!
+//! Libraries that sign deterministically, over any bytes: an issuer's library would mix randomness
+//! in, and never sign for an impostor.
 
-use hallpass_session::base64url;
-use hallpass_session::claims::SessionClaims;
+use ed25519_compact::{KeyPair, Seed};
+use hallpass_session::base64url::encode;
 use hallpass_session::keyring::{HS256_KID, JwkSet, Keyring, VerificationKey};
 use hallpass_session::token::TYP;
-use hallpass_signature::SigningKey;
-use jwt_simple::prelude::{
-    Duration, ECDSAP256KeyPairLike, ECDSAP256PublicKeyLike, ES256KeyPair, HS256Key, HeaderOptions,
-    JWTClaims, MACLike,
-};
+use hmac_sha256::HMAC;
+use p256::ecdsa::signature::Signer;
+use p256::ecdsa::{Signature, SigningKey};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Seed and public key of RFC 8032 §7.1, test 1.
-const KEY: &str =
-    "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2DXWpgBgrEKt9VL_tPJZAc6DuFy89qmIyWvAhpo9wdRGg";
-/// The same of test 2.
-const OTHER_KEY: &str =
-    "TM0Imyj_ltqdtsNG7BFOD1uKMZ81q6Yk2oz27U-4pvs9QBfD6EOJWpK3CqdNG368nJgszy7ElozAzVXxKvRmDA";
-const ES256_SECRET: [u8; 32] = [7; 32];
-const HS256_SECRET: [u8; 32] = [9; 32];
 const EDDSA_KID: &str = "k1";
 const ES256_KID: &str = "k2";
+const HS256_SECRET: [u8; 32] = [9; 32];
 
 /// All of them.
 pub(crate) struct Signers {
-    pub(crate) issuer: SigningKey,
-    /// Names the issuer's key and has another.
-    pub(crate) impostor: SigningKey,
-    /// Names a key that nobody knows.
-    pub(crate) stranger: SigningKey,
-    es256: ES256KeyPair,
+    issuer: KeyPair,
+    other: KeyPair,
+    es256: SigningKey,
 }
 
 impl Signers {
     pub(crate) fn new() -> Self {
         Self {
-            issuer: signing_key(EDDSA_KID, KEY),
-            impostor: signing_key(EDDSA_KID, OTHER_KEY),
-            stranger: signing_key("k9", OTHER_KEY),
-            es256: expect(ES256KeyPair::from_bytes(&ES256_SECRET)).with_key_id(ES256_KID),
+            issuer: KeyPair::from_seed(Seed::new([7; 32])),
+            other: KeyPair::from_seed(Seed::new([8; 32])),
+            es256: expect(SigningKey::from_slice(&[7; 32])),
         }
     }
 
@@ -51,84 +41,85 @@ impl Signers {
 
     /// The issuer's public keys and the secret of HS256.
     pub(crate) fn keyring(&self) -> Keyring {
-        let set = json!({"keys": [self.issuer.public_jwk(), self.es256_jwk()]});
-        let set = expect(JwkSet::parse(&set));
+        let x = encode(&self.issuer.pk[..]);
+        let ed25519 = json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA",
+                             "kid": EDDSA_KID, "x": x});
+        let point = self.es256.verifying_key().to_sec1_point(false);
+        let (x, y) = point.as_bytes()[1..].split_at(32);
+        let p256 = json!({"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256",
+                          "kid": ES256_KID, "x": encode(x), "y": encode(y)});
+        let set = expect(JwkSet::parse(&json!({"keys": [ed25519, p256]})));
         let keyring = expect(set.checked(hallpass_signature::is_sound));
-        keyring.with(expect(
-            VerificationKey::from_hmac_secret(&HS256_SECRET).ok_or("too short"),
-        ))
+        let secret = VerificationKey::from_hmac_secret(&HS256_SECRET);
+        keyring.with(expect(secret.ok_or("too short")))
     }
 
-    pub(crate) fn es256_token(&self, claims: &SessionClaims) -> String {
-        expect(self.es256.sign_with_options(jwt_claims(claims), &header()))
+    /// A token of the issuer.
+    pub(crate) fn eddsa(&self, claims: &Value) -> String {
+        let header = header("EdDSA", EDDSA_KID, TYP);
+        compact(&header, claims, |input| ed25519(&self.issuer, input))
     }
 
-    pub(crate) fn hs256_token(claims: &SessionClaims) -> String {
-        authenticate(claims, HS256_KID)
+    /// Something else of the issuer.
+    pub(crate) fn list(&self, typ: &str, list: &impl Serialize) -> String {
+        let header = header("EdDSA", EDDSA_KID, typ);
+        compact(&header, list, |input| ed25519(&self.issuer, input))
+    }
+
+    /// A token that names the issuer's key, by another.
+    pub(crate) fn impostor(&self, claims: &Value) -> String {
+        let header = header("EdDSA", EDDSA_KID, TYP);
+        compact(&header, claims, |input| ed25519(&self.other, input))
+    }
+
+    /// A token that names a key nobody knows.
+    pub(crate) fn stranger(&self, claims: &Value) -> String {
+        let header = header("EdDSA", "k9", TYP);
+        compact(&header, claims, |input| ed25519(&self.other, input))
+    }
+
+    pub(crate) fn es256(&self, claims: &Value) -> String {
+        compact(&header("ES256", ES256_KID, TYP), claims, |input| {
+            let signature: Signature = self.es256.sign(input);
+            signature.to_bytes().to_vec()
+        })
+    }
+
+    pub(crate) fn hs256(claims: &Value) -> String {
+        compact(&header("HS256", HS256_KID, TYP), claims, hmac)
     }
 
     /// A token under HS256 that names the issuer's Ed25519 key.
-    pub(crate) fn wrong_alg_token(claims: &SessionClaims) -> String {
-        authenticate(claims, EDDSA_KID)
-    }
-
-    fn es256_jwk(&self) -> Value {
-        let point = self.es256.public_key().public_key().to_bytes_uncompressed();
-        let (x, y) = point[1..].split_at(32);
-        let (x, y) = (base64url::encode(x), base64url::encode(y));
-        json!({"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": ES256_KID,
-               "x": x, "y": y})
+    pub(crate) fn wrong_alg(claims: &Value) -> String {
+        compact(&header("HS256", EDDSA_KID, TYP), claims, hmac)
     }
 }
 
-fn signing_key(kid: &str, secret: &str) -> SigningKey {
-    let secret = expect(base64url::decode(secret).ok_or("not base64url"));
-    expect(SigningKey::from_secret(kid, &secret))
+fn header(alg: &str, kid: &str, typ: &str) -> Value {
+    json!({"alg": alg, "kid": kid, "typ": typ})
 }
 
-fn authenticate(claims: &SessionClaims, kid: &str) -> String {
-    let key = HS256Key::from_bytes(&HS256_SECRET).with_key_id(kid);
-    expect(key.authenticate_with_options(jwt_claims(claims), &header()))
+fn compact(
+    header: &Value,
+    payload: &impl Serialize,
+    sign: impl FnOnce(&[u8]) -> Vec<u8>,
+) -> String {
+    let payload = expect(serde_json::to_vec(payload));
+    let input = format!(
+        "{}.{}",
+        encode(header.to_string().as_bytes()),
+        encode(&payload)
+    );
+    let signature = encode(&sign(input.as_bytes()));
+    format!("{input}.{signature}")
 }
 
-/// The members of a session token that jwt-simple does not write by itself.
-#[derive(Serialize)]
-struct Payload<'a> {
-    sid: &'a str,
-    idx: u32,
-    auth_time: u64,
-    amr: &'a [String],
+fn ed25519(key: &KeyPair, input: &[u8]) -> Vec<u8> {
+    key.sk.sign(input, None).to_vec()
 }
 
-fn jwt_claims(claims: &SessionClaims) -> JWTClaims<Payload<'_>> {
-    let at = |seconds: u64| Some(Duration::from_secs(seconds));
-    let payload = Payload {
-        sid: &claims.sid,
-        idx: claims.idx,
-        auth_time: claims.auth_time.get(),
-        amr: &claims.amr,
-    };
-    let registered = JWTClaims {
-        issued_at: at(claims.iat.get()),
-        expires_at: at(claims.exp.get()),
-        invalid_before: None,
-        issuer: Some(claims.iss.clone()),
-        subject: None,
-        audiences: None,
-        jwt_id: None,
-        nonce: None,
-        custom: payload,
-    };
-    registered
-        .with_audience(&claims.aud)
-        .with_subject(&claims.sub)
-}
-
-fn header() -> HeaderOptions {
-    HeaderOptions {
-        content_type: None,
-        signature_type: Some(TYP.to_owned()),
-    }
+fn hmac(input: &[u8]) -> Vec<u8> {
+    HMAC::mac(input, HS256_SECRET).to_vec()
 }
 
 /// Everything here is fixed: what fails, fails for whoever changed it, and says so.

@@ -18,23 +18,48 @@ use crate::{build, files, tied, workspace};
 
 const CONFIG: &str = "edge.capnp";
 
-/// Starts workerd; it says on standard output which port each isolate got.
+/// A Worker as its files by the names they import each other with, the main module first.
+pub(crate) struct Modules(pub(crate) Vec<(String, PathBuf)>);
+
+impl Modules {
+    /// The edge that was built last.
+    fn of_the_edge() -> Self {
+        let built = |file: &str| (file.to_owned(), build::folder().join(file));
+        Self(build::OUTPUTS.map(built).into())
+    }
+}
+
+/// Starts workerd with the edge; it says on standard output which port each isolate got.
 ///
 /// # Errors
 /// When it is missing or cannot be started.
 pub(crate) fn spawn(family: &mut Family, order: &Order, state: &Path) -> Result<()> {
-    for file in build::OUTPUTS {
-        fs::copy(build::folder().join(file), state.join(file))?;
+    spawn_modules(family, NAME, &Modules::of_the_edge(), order, state)
+}
+
+/// Starts workerd with a Worker.
+///
+/// # Errors
+/// When it is missing or cannot be started.
+pub(crate) fn spawn_modules(
+    family: &mut Family,
+    name: &'static str,
+    modules: &Modules,
+    order: &Order,
+    state: &Path,
+) -> Result<()> {
+    for (module, file) in &modules.0 {
+        fs::copy(file, state.join(module))?;
     }
     let config = state.join(CONFIG);
     // It holds secrets.
-    files::write_private(&config, &configuration(&Wrangler::read()?, order)?)?;
+    files::write_private(&config, &configuration(&Wrangler::read()?, order, modules)?)?;
     let mut command = tied::command(workerd()?);
     command
         .args(["serve", "--control-fd=1"])
         .arg(config)
         .current_dir(state);
-    family.spawn(NAME, command, "")
+    family.spawn(name, command, "")
 }
 
 /// The address in workerd's word that a socket listens.
@@ -48,7 +73,8 @@ pub(crate) fn ready_address(line: &str) -> Option<String> {
     (said.event == "listen").then(|| format!("http://127.0.0.1:{}", said.port))
 }
 
-fn configuration(wrangler: &Wrangler, order: &Order) -> Result<String> {
+fn configuration(wrangler: &Wrangler, order: &Order, modules: &Modules) -> Result<String> {
+    let modules: String = modules.0.iter().map(|(name, _)| module(name)).collect();
     let assets = workspace::in_root(&wrangler.assets.directory);
     let bindings = bindings(wrangler, order)?;
     let flags: Vec<_> = wrangler
@@ -81,9 +107,7 @@ const config :Workerd.Config = (
 
 const edge :Workerd.Worker = (
   modules = [
-    (name = "index.js", esModule = embed "index.js"),
-    (name = "index_bg.wasm", wasm = embed "index_bg.wasm"),
-  ],
+{modules}  ],
   compatibilityDate = {date},
   compatibilityFlags = [{flags}],
   bindings = [
@@ -94,6 +118,13 @@ const edge :Workerd.Worker = (
         date = quote(&wrangler.compatibility_date),
         flags = flags.join(", "),
     ))
+}
+
+fn module(name: &str) -> String {
+    let is_wasm = Path::new(name).extension().is_some_and(|it| it == "wasm");
+    let kind = if is_wasm { "wasm" } else { "esModule" };
+    let name = quote(name);
+    format!("    (name = {name}, {kind} = embed {name}),\n")
 }
 
 fn bindings(wrangler: &Wrangler, order: &Order) -> Result<String> {
@@ -131,7 +162,7 @@ fn quote(text: &str) -> String {
 }
 
 /// workerd itself rather than its package's script: its process id is then workerd's.
-fn workerd() -> Result<PathBuf> {
+pub(crate) fn workerd() -> Result<PathBuf> {
     node::native_program(&[
         (
             "linux",
@@ -192,9 +223,10 @@ mod tests {
             ports: vec![0, 0],
             raw: true,
         };
-        let text = configuration(&Wrangler::read()?, &order)?;
+        let text = configuration(&Wrangler::read()?, &order, &Modules::of_the_edge())?;
         assert_eq!(text.matches("worker = .edge").count(), 2);
         assert_eq!(text.matches("address = \"127.0.0.1:0\"").count(), 2);
+        assert!(text.contains(r#"(name = "index_bg.wasm", wasm = embed "index_bg.wasm")"#));
         assert!(text.contains(r#"(name = "HALLPASS", json = "{\"issuer\":\"i\"}")"#));
         assert!(text.contains(r#"(name = "ASSERTION_KEY", text = "k")"#));
         Ok(())

@@ -1,14 +1,12 @@
 //! Chromium for the browser tests: any that is found, else Debian's package.
 
 use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 
-use super::{Need, State};
-use crate::{path_search, step, tied};
+use super::{Need, State, debian};
+use crate::path_search;
 
 const NAMES: [&str; 4] = [
     "chromium",
@@ -44,43 +42,9 @@ impl Need for Chromium {
     }
 
     fn install(&self) -> Result<()> {
-        if path_search::find("apt-get").is_none() {
+        if !debian::has_apt() {
             bail!("install Chromium or Chrome, or set HALLPASS_CHROMIUM to its program");
         }
-        if !has_package_lists() {
-            step::run("apt-get update", apt(&["update"])?)?;
-        }
-        let install = ["install", "--yes", "--no-install-recommends", "chromium"];
-        step::run("installing Chromium", apt(&install)?)?;
-        Ok(())
+        debian::install("chromium")
     }
-}
-
-/// A bare Debian image has no package lists, and then knows no package.
-fn has_package_lists() -> bool {
-    let Ok(entries) = fs::read_dir("/var/lib/apt/lists") else {
-        return false;
-    };
-    let is_list = |path: &Path| path.to_string_lossy().contains("_Packages");
-    entries.flatten().any(|entry| is_list(&entry.path()))
-}
-
-fn apt(arguments: &[&str]) -> Result<Command> {
-    let mut command = if rustix::process::geteuid().is_root() {
-        tied::command("apt-get")
-    } else if path_search::find("sudo").is_some() {
-        let mut command = tied::command("sudo");
-        // Never a password prompt inside a step whose input is closed.
-        command.args(["--non-interactive", "apt-get"]);
-        command
-    } else {
-        let line = arguments.join(" ");
-        return Err(anyhow!(
-            "neither root nor sudo: run `apt-get {line}` as root, then this again"
-        ));
-    };
-    command
-        .args(arguments)
-        .env("DEBIAN_FRONTEND", "noninteractive");
-    Ok(command)
 }

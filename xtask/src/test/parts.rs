@@ -9,10 +9,10 @@ use clap::ValueEnum;
 
 use super::smoke;
 use super::summary::{self, Totals};
-use crate::needs::{self, Need, browser, cargo_tool, node, toolchain};
+use crate::needs::{self, Need, browser, cargo_tool, node, toolchain, valgrind};
 use crate::{
-    build, generate, markdown, native, path_search, purity, rows, setup, step, tied, vectors,
-    workspace,
+    budget, build, generate, markdown, native, path_search, purity, rows, setup, step, tied,
+    vectors, workspace,
 };
 
 /// Milliseconds after which one end-to-end test has hung: a journey with its waits takes seconds.
@@ -39,6 +39,8 @@ pub(crate) enum Part {
     Browser,
     /// Every fuzz target for some seconds, where a nightly toolchain is
     Fuzz,
+    /// Instructions per check and bytes of the edge, against bench/budget.toml
+    Budget,
     /// Generated documents are current, links lead somewhere, the crates' documentation builds
     Docs,
 }
@@ -136,6 +138,10 @@ impl Part {
                 vec![end_to_end("tests/e2e/browser")?]
             }
             Self::Fuzz => vec![Run::Sum(smoke::run)],
+            Self::Budget => vec![
+                Run::Look("bytes of the edge", budget::check_bytes),
+                instructions(),
+            ],
             Self::Docs => vec![
                 Run::Look("generated documents", generate::check),
                 Run::Look("links", markdown::check_links),
@@ -236,6 +242,14 @@ fn judge_vectors() -> Result<Totals> {
         failed: outcome.failed,
         skipped: outcome.skipped,
     })
+}
+
+fn instructions() -> Run {
+    if valgrind::is_within_reach() {
+        Run::Look("instructions per check", budget::check_instructions)
+    } else {
+        Run::Sum(|| Ok(Totals::skipped(1)))
+    }
 }
 
 /// Runs the `*.test.mjs` of one folder under Node, against programs built here.
