@@ -97,7 +97,7 @@ impl Vectors {
         } else {
             print!("{report}");
         }
-        if self.mutations >= LONG_RUN {
+        if self.is_long() {
             let file = runs::write("vectors", began.elapsed(), &report)?;
             eprintln!("wrote {}", file.display());
         }
@@ -106,6 +106,11 @@ impl Vectors {
             bail!("{} sets went wrong", outcome.failed);
         }
         Ok(())
+    }
+
+    fn is_long(&self) -> bool {
+        let mutates = self.sets.is_empty() || self.sets.contains(&Set::Mutations);
+        mutates && self.mutations >= LONG_RUN
     }
 
     fn report(&self) -> Result<Report> {
@@ -169,4 +174,34 @@ pub(crate) fn smoke() -> Result<Outcome> {
 /// Seconds of a set as the report shows them.
 fn seconds(seconds: f64) -> String {
     crate::step::seconds(Duration::from_secs_f64(seconds.max(0.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(sets: &[Set], mutations: u64) -> Vectors {
+        Vectors {
+            sets: sets.to_vec(),
+            mutations,
+            seed: 1,
+            json: false,
+        }
+    }
+
+    #[test]
+    fn is_long_only_with_ten_million_mutations() {
+        assert!(command(&[], LONG_RUN).is_long());
+        assert!(command(&[Set::Mutations], LONG_RUN).is_long());
+        assert!(!command(&[], LONG_RUN - 1).is_long());
+        assert!(!command(&[Set::Json], LONG_RUN).is_long());
+    }
+
+    #[test]
+    fn runnable_keeps_the_order_and_needs_no_data_for_own_tokens() -> Result<()> {
+        let (sets, skipped) = command(&[Set::Mutations, Set::Bytes], 1).runnable()?;
+        assert_eq!(sets, [Set::Bytes, Set::Mutations]);
+        assert!(skipped.is_empty());
+        Ok(())
+    }
 }
