@@ -28,13 +28,21 @@ pub fn encode(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{decode, encode};
+    use super::{decode, encode, is_character};
 
     #[test]
     fn decode_returns_what_encode_wrote() {
         for length in 0..70_u8 {
             let bytes: Vec<u8> = (0..length).collect();
             assert_eq!(decode(&encode(&bytes)), Some(bytes));
+        }
+    }
+
+    #[test]
+    fn is_character_takes_the_sixty_four_and_no_other() {
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        for byte in 0..=u8::MAX {
+            assert_eq!(is_character(byte), alphabet.contains(&byte), "{byte}");
         }
     }
 

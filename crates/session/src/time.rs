@@ -76,3 +76,34 @@ impl Seconds {
         self.0.saturating_mul(1000)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Seconds, UnixSeconds};
+
+    #[test]
+    fn from_ms_takes_the_second_that_has_begun() {
+        for (ms, second) in [
+            (0, 0),
+            (999, 0),
+            (1000, 1),
+            (1_795_224_155_999, 1_795_224_155),
+        ] {
+            assert_eq!(UnixSeconds::from_ms(ms), UnixSeconds::new(second), "{ms}");
+        }
+    }
+
+    #[test]
+    fn arithmetic_stops_at_both_ends() {
+        let (first, last) = (UnixSeconds::new(0), UnixSeconds::new(u64::MAX));
+        let two = Seconds::new(2);
+
+        assert_eq!(UnixSeconds::new(5).plus(two).get(), 7);
+        assert_eq!(UnixSeconds::new(5).minus(two).get(), 3);
+        assert_eq!(UnixSeconds::new(5).since(UnixSeconds::new(3)), two);
+        assert_eq!((first.minus(two), last.plus(two)), (first, last));
+        assert_eq!(first.since(last), Seconds::new(0));
+        assert_eq!(two.as_ms(), 2000);
+        assert_eq!(Seconds::new(u64::MAX).as_ms(), u64::MAX);
+    }
+}
