@@ -35,7 +35,7 @@ const WATCH_STEP_MS: u64 = 20;
 const CHAIN_MS: i64 = 25_000;
 /// Least time between two polls of a chain, should the service answer at once.
 const LEAST_POLL_MS: i64 = 1000;
-/// Least time between two fetches for keys that tokens name and we do not have.
+/// Least time between two fetches for keys that tokens name and we do not have; for lists likewise.
 const UNKNOWN_KEY_REST_MS: i64 = 30_000;
 
 /// What a decision rests on.
@@ -84,14 +84,34 @@ pub(crate) fn refresh_behind(edge: &Rc<Edge>, context: &Context) {
     }
 }
 
-/// Fetches keys because a token names one we do not have; at most once per 30 s.
-pub(crate) async fn fetch_unknown_key(edge: &Rc<Edge>) {
-    let now_ms = platform::now_ms();
-    let asked = edge.keys.borrow().asked_for_unknown_ms;
-    if asked == 0 || now_ms.saturating_sub(asked) >= UNKNOWN_KEY_REST_MS {
-        edge.keys.borrow_mut().asked_for_unknown_ms = now_ms;
+/// What names a key that we do not have.
+#[derive(Clone, Copy)]
+pub(crate) enum NamedBy {
+    /// A token: anybody can make one.
+    Token,
+    /// The service's list.
+    List,
+}
+
+/// Fetches keys because a token or a list names one we do not have; for each at most once per 30 s,
+/// so that nobody's tokens keep us from the key of the list.
+pub(crate) async fn fetch_unknown_key(edge: &Rc<Edge>, named_by: NamedBy) {
+    if may_ask(edge, named_by, platform::now_ms()) {
         let _ = fetch_keys(edge).await;
     }
+}
+
+fn may_ask(edge: &Edge, named_by: NamedBy, now_ms: i64) -> bool {
+    let mut keys = edge.keys.borrow_mut();
+    let asked_ms = match named_by {
+        NamedBy::Token => &mut keys.asked_for_token_ms,
+        NamedBy::List => &mut keys.asked_for_list_ms,
+    };
+    let may = *asked_ms == 0 || now_ms.saturating_sub(*asked_ms) >= UNKNOWN_KEY_REST_MS;
+    if may {
+        *asked_ms = now_ms;
+    }
+    may
 }
 
 fn footing(edge: &Edge, rule: &Rule, now_ms: i64) -> Option<Footing> {
@@ -237,7 +257,7 @@ async fn ask_about_list(edge: &Rc<Edge>, text: &str) -> Result<ListQuestion, Out
         Ok(question) => Ok(question),
         Err(KeyMismatch::OtherAlgorithm) => Err(refuse_list(edge, "algorithm")),
         Err(KeyMismatch::UnknownKid) => {
-            fetch_unknown_key(edge).await;
+            fetch_unknown_key(edge, NamedBy::List).await;
             list.question(&keyring())
                 .map_err(|_| refuse_list(edge, "unknown key"))
         }

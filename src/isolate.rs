@@ -54,7 +54,9 @@ pub(crate) struct Keys {
     /// When a fetch last failed; 0 after one that did not.
     pub(crate) failed_ms: i64,
     /// When a fetch was last begun because a token named an unknown key.
-    pub(crate) asked_for_unknown_ms: i64,
+    pub(crate) asked_for_token_ms: i64,
+    /// When a fetch was last begun because a list named one.
+    pub(crate) asked_for_list_ms: i64,
 }
 
 /// The revocation list as this isolate knows it.

@@ -3,7 +3,7 @@
 //! The order is the rules' (`hallpass_session::token`, `admission`); here a remembered signature
 //! saves the computation, and a key we do not have is fetched once before its token is refused.
 
-use crate::freshness;
+use crate::freshness::{self, NamedBy};
 use crate::gate::Stop;
 use crate::isolate::{Edge, count};
 use hallpass_session::admission::LiveSession;
@@ -70,7 +70,7 @@ async fn ask(
         Ok(question) => Ok(question),
         Err(KeyMismatch::OtherAlgorithm) => Err(Refusal::TokenUntrusted.into()),
         Err(KeyMismatch::UnknownKid) => {
-            freshness::fetch_unknown_key(edge).await;
+            freshness::fetch_unknown_key(edge, NamedBy::Token).await;
             let trusted = edge
                 .list
                 .borrow()

@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { tidyUp } from "./harness/children.mjs";
 import { startGate } from "./harness/gate.mjs";
 import { LocalServer } from "./harness/local_server.mjs";
-import { encode } from "./harness/mint.mjs";
+import { Key, encode } from "./harness/mint.mjs";
 import { LIST_MAX_AGE_SECS } from "./harness/system.mjs";
 import { until } from "./harness/wait.mjs";
 
@@ -135,6 +135,18 @@ describe("third-party data and hostile tokens", () => {
     const coming = gate.issuer.token({}, { header: { kid: "coming" } });
     const outage = async () => (await gate.withCookie(coming)).code === "service_unavailable";
     await until("the list names the key", outage, { deadlineMs: 2 * LIST_MAX_AGE_SECS * 1000 });
+  });
+
+  test("edge takes up the list's new key whatever keys tokens name", async () => {
+    // The tokens' fetch is spent: the service shows the new key only from here on.
+    await present([gate.issuer.token({}, { header: { kid: "nobody" } })]);
+    gate.issuer.listKey = new Key("l2");
+    const claims = gate.issuer.claims();
+    const token = gate.issuer.token(claims);
+    assert.equal((await gate.withCookie(token)).status, 200);
+    gate.service.revoke(claims.idx);
+    const isRevoked = async () => (await gate.withCookie(token)).code === "session_revoked";
+    await until("a list under the new key is in force", isRevoked, { deadlineMs: 2 * LIST_MAX_AGE_SECS * 1000 });
   });
 
   test("edge takes no token from query or body", async () => {
