@@ -10,6 +10,7 @@
 
 use crate::portal::PortalSettings;
 use crate::route::{RouteSettings, Rules};
+use crate::upstream;
 use hallpass_session::admission::Access;
 use hallpass_session::base64url;
 use hallpass_session::claims::TokenPolicy;
@@ -140,7 +141,7 @@ pub struct Settings {
     pub keys_max_age: Seconds,
     /// Longest wait for one answer of the service.
     pub service_timeout_ms: u64,
-    /// Further request headers that never reach the app, lower case.
+    /// Further request headers that never reach the app, in the form of `upstream::normal`.
     pub strip_headers: Vec<String>,
     /// Origins that may send unsafe requests besides our own.
     pub csrf_origins: Vec<String>,
@@ -216,7 +217,7 @@ impl Settings {
             strip_headers: written
                 .strip_headers
                 .iter()
-                .map(|h| h.to_ascii_lowercase())
+                .map(|name| upstream::normal(name))
                 .collect(),
             csrf_origins: written.csrf_origins,
             assertion: written.assertion,
@@ -452,9 +453,15 @@ fn base_url(key: &str, url: &str, environment: Environment) -> Result<String, Se
             "must be a URL with https:// and a host",
         ));
     }
-    let loopback = ["127.0.0.1", "localhost", "[::1]"]
-        .iter()
-        .any(|host| rest.starts_with(host));
+    let host = rest.split('/').next().unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
+        if port.bytes().all(|b| b.is_ascii_digit()) {
+            name
+        } else {
+            host
+        }
+    });
+    let loopback = ["127.0.0.1", "localhost", "[::1]"].contains(&name);
     if plain.is_some() && environment == Environment::Production && !loopback {
         return Err(SettingsFault::new(
             key,

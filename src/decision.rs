@@ -90,7 +90,7 @@ impl Decision {
         self.ms = now_ms.saturating_sub(arrival.began_ms);
         let line = serde_json::to_string(&self).unwrap_or_default();
         platform::log(&line);
-        if !may_diagnose(edge, arrival) || response.status() == 101 {
+        if !may_diagnose(edge, arrival) {
             return Ok(response);
         }
         let headers = web_sys::Headers::new_with_headers(&response.headers())?;

@@ -164,11 +164,11 @@ async fn carry(
             ..
         }) => Identity::Session(session, *footing),
     };
-    let response = upstream::forward(edge, arrival, path, identity).await?;
+    let mut response = upstream::forward(edge, arrival, path, identity).await?;
     if let (101, Upgrade::Guard, Some(session)) =
         (response.status(), rule.upgrade, identity.session())
     {
-        return socket::guard(edge, &response, session, rule);
+        response = socket::guard(edge, &response, session, rule)?;
     }
     let handed_over = handoff::take(edge, arrival, rule, &response, context).await?;
     let cookies = handed_over.unwrap_or_else(|| {

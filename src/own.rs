@@ -367,6 +367,7 @@ fn none() -> CookieChange {
 fn stop(declined: Declined) -> Stop {
     match declined {
         Declined::Refused(refusal) => Stop::Ended(refusal),
+        Declined::Token(refusal) => Stop::Refused(refusal),
         Declined::NotFound => Stop::NotFound,
         Declined::Malformed => Refusal::RequestMalformed.into(),
     }

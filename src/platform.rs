@@ -124,16 +124,31 @@ pub(crate) fn text_response(
     Ok(Response::new_with_opt_str_and_init(body, &init)?)
 }
 
-/// The same response with other headers, its body streaming on untouched.
+/// The same response with other headers, its body streaming on untouched and its socket with it.
 pub(crate) fn with_headers(response: &Response, headers: &Headers) -> Result<Response, Thrown> {
     let init = ResponseInit::new();
     init.set_status(response.status());
     init.set_status_text(&response.status_text());
     init.set_headers(headers);
+    if let Some(socket) = web_socket(response) {
+        return upgraded(&init, &socket);
+    }
     Ok(Response::new_with_opt_readable_stream_and_init(
         response.body().as_ref(),
         &init,
     )?)
+}
+
+/// The app's end of a socket, if the response is an upgrade.
+pub(crate) fn web_socket(response: &Response) -> Option<JsValue> {
+    let socket = Reflect::get(response, &"webSocket".into()).ok();
+    socket.filter(JsValue::is_object)
+}
+
+/// An upgrade whose other end is `socket`.
+pub(crate) fn upgraded(init: &ResponseInit, socket: &JsValue) -> Result<Response, Thrown> {
+    Reflect::set(init, &"webSocket".into(), socket)?;
+    Ok(Response::new_with_opt_str_and_init(None, init)?)
 }
 
 /// All header names and values; repeated names come joined, but for `Set-Cookie`.

@@ -31,6 +31,8 @@ const MAX_ANSWER_BYTES: usize = 1 << 20;
 pub(crate) enum Declined {
     /// A terminal answer about this session.
     Refused(Refusal),
+    /// The user's token is not believed; nothing is said about the session.
+    Token(Refusal),
     /// No such session, or not this user's.
     NotFound,
     /// The request was not one the service takes.
@@ -221,13 +223,12 @@ async fn read_answer<T: DeserializeOwned>(
     }
     let body = read(response, MAX_ANSWER_BYTES).await?;
     let problem: Problem = json::parse_as(&body).ok_or(Outage::Service)?;
-    match (
-        response.status(),
-        Refusal::from_terminal_code(&problem.code),
-    ) {
-        (401, Some(refusal)) => Ok(Err(Declined::Refused(refusal))),
-        (404, _) => Ok(Err(Declined::NotFound)),
-        (400 | 422, _) => Ok(Err(Declined::Malformed)),
+    let terminal = Refusal::from_terminal_code(&problem.code).map(Declined::Refused);
+    let token = || Refusal::from_token_code(&problem.code).map(Declined::Token);
+    match response.status() {
+        401 => terminal.or_else(token).map(Err).ok_or(Outage::Service),
+        404 => Ok(Err(Declined::NotFound)),
+        400 | 422 => Ok(Err(Declined::Malformed)),
         _ => Err(Outage::Service),
     }
 }

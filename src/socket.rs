@@ -8,12 +8,12 @@
 //!
 //! Source: docs/protocol.md §9.
 
+use crate::arrival;
 use crate::freshness;
 use crate::gate::Stop;
 use crate::isolate::Edge;
 use crate::platform::{self, Thrown};
 use crate::route::{OnOutage, Rule};
-use crate::{arrival, upstream};
 use hallpass_session::admission::LiveSession;
 use hallpass_session::refusal::Outage;
 use hallpass_session::time::{Seconds, UnixSeconds};
@@ -22,7 +22,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use wasm_bindgen::prelude::{Closure, wasm_bindgen};
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{Headers, Response, ResponseInit};
+use web_sys::{Response, ResponseInit};
 
 /// The session is over.
 const CLOSE_ENDED: u16 = 4401;
@@ -105,7 +105,9 @@ pub(crate) fn guard(
 }
 
 fn relay(response: &Response) -> Result<(Relay, Response), Thrown> {
-    let app: Socket = Reflect::get(response, &"webSocket".into())?.unchecked_into();
+    let app: Socket = platform::web_socket(response)
+        .ok_or(JsValue::NULL)?
+        .unchecked_into();
     let pair = WebSocketPair::new()?;
     let far_end = Reflect::get_u32(pair.unchecked_ref::<Object>(), 0)?;
     let client: Socket = Reflect::get_u32(pair.unchecked_ref::<Object>(), 1)?.unchecked_into();
@@ -121,17 +123,10 @@ fn relay(response: &Response) -> Result<(Relay, Response), Thrown> {
     }
     hand_on(&relay.client, &relay.app, &relay.open);
     hand_on(&relay.app, &relay.client, &relay.open);
-    Ok((relay, upgraded(response, &far_end)?))
-}
-
-fn upgraded(response: &Response, far_end: &JsValue) -> Result<Response, Thrown> {
-    let headers = Headers::new_with_headers(&response.headers())?;
-    upstream::drop_ours(&headers)?;
     let init = ResponseInit::new();
     init.set_status(101);
-    init.set_headers(&headers);
-    Reflect::set(&init, &"webSocket".into(), far_end)?;
-    Ok(Response::new_with_opt_str_and_init(None, &init)?)
+    init.set_headers(&response.headers());
+    Ok((relay, platform::upgraded(&init, &far_end)?))
 }
 
 /// Hands messages and the end from one socket to the other.

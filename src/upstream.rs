@@ -77,10 +77,6 @@ pub(crate) fn finish(
     identity: Identity<'_>,
     cookies: &CookieChange,
 ) -> Result<Response, Stop> {
-    // An upgrade carries a socket, which only the original response has.
-    if response.status() == 101 {
-        return Ok(response);
-    }
     let original = response.headers();
     let entries = platform::header_entries(&original);
     let foreign = |name: &str, value: &str| {
@@ -243,7 +239,7 @@ fn sign(
 }
 
 /// Removes every header of our namespace.
-pub(crate) fn drop_ours(headers: &Headers) -> Result<(), Thrown> {
+fn drop_ours(headers: &Headers) -> Result<(), Thrown> {
     for (name, _) in platform::header_entries(headers) {
         if is_ours(&name) {
             headers.delete(&name)?;
@@ -290,7 +286,8 @@ fn private_cache_control(own: &str) -> String {
     kept.chain(["private"]).collect::<Vec<_>>().join(", ")
 }
 
-fn normal(name: &str) -> String {
+/// A header's name in the form in which apps read it: lower case, `-` for `_`.
+pub(crate) fn normal(name: &str) -> String {
     name.to_ascii_lowercase().replace('_', "-")
 }
 

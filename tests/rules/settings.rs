@@ -105,9 +105,16 @@ fn parse_refuses_plain_http_in_production_but_on_the_machine_itself() {
     let mut settings = changed("/environment", json!("production"));
     assert!(Settings::parse(&settings.to_string()).is_ok());
 
-    settings["service_url"] = json!("http://sessions.example");
-
-    assert!(fault(&settings).contains("https://"));
+    for url in [
+        "http://sessions.example",
+        "http://localhost.evil.example",
+        "http://127.0.0.1.evil.example:80",
+    ] {
+        settings["service_url"] = json!(url);
+        assert!(fault(&settings).contains("https://"), "{url}");
+    }
+    settings["service_url"] = json!("http://[::1]:8788/base");
+    assert!(Settings::parse(&settings.to_string()).is_ok());
 }
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -89,6 +89,20 @@ impl Refusal {
         .find(|refusal| refusal.code() == code)
     }
 
+    /// Reads the code with which the service refuses a user's own session token.
+    #[must_use]
+    pub fn from_token_code(code: &str) -> Option<Self> {
+        [
+            Self::SessionMissing,
+            Self::TokenExpired,
+            Self::TokenInvalid,
+            Self::TokenMalformed,
+            Self::TokenUntrusted,
+        ]
+        .into_iter()
+        .find(|refusal| refusal.code() == code)
+    }
+
     /// Whether the cause is who asks (status 401), so that signing in may mend it.
     #[must_use]
     pub const fn is_about_identity(self) -> bool {
@@ -121,6 +135,17 @@ pub enum Outage {
 #[cfg(test)]
 mod tests {
     use super::Refusal;
+
+    #[test]
+    fn from_token_code_knows_no_terminal_one() {
+        assert_eq!(
+            Refusal::from_token_code("token_untrusted"),
+            Some(Refusal::TokenUntrusted)
+        );
+        for code in ["session_revoked", "credential_invalid", ""] {
+            assert_eq!(Refusal::from_token_code(code), None);
+        }
+    }
 
     #[test]
     fn from_terminal_code_knows_the_five_and_no_other() {
