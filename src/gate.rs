@@ -21,6 +21,7 @@ use crate::isolate::{Edge, count};
 use crate::platform;
 use crate::renewal::{self, Beside, Renewal};
 use crate::route::{self, Csrf, OnOutage, Preflight, Rule, Upgrade};
+use crate::service::Unrenewed;
 use crate::upstream::{self, Identity};
 use crate::{handoff, own, refusal, socket, verification};
 use hallpass_session::admission::{self, Access, Admission, LiveSession, Renewal as CanRenew};
@@ -248,14 +249,16 @@ async fn renew_first(
 ) -> Result<Admitted, Stop> {
     let token = presented.renewal().unwrap_or_default();
     let renewal = match renewal::renew(edge, arrival, token).await {
-        Ok(Ok(renewal)) => renewal,
-        Ok(Err(refusal)) => {
+        Ok(renewal) => renewal,
+        Err(Unrenewed::Ended(refusal)) => {
             return match rule.demands.access {
                 Access::Optional => Ok(Admitted::nobody(footing, Renewing::Over)),
                 Access::Public | Access::Session => Err(Stop::Ended(refusal)),
             };
         }
-        Err(outage) => return within_grace(edge, rule, presented, outage).await,
+        // The service works: a grace is for when it does not.
+        Err(Unrenewed::Undecided) => return Err(Outage::Service.into()),
+        Err(Unrenewed::Outage) => return within_grace(edge, rule, presented).await,
     };
     let access = rule.demands.access;
     if names_another_session(edge, presented, &renewal).await {
@@ -279,10 +282,10 @@ async fn within_grace(
     edge: &Rc<Edge>,
     rule: &Rule,
     presented: &Presented,
-    outage: Outage,
 ) -> Result<Admitted, Stop> {
+    let outage = Stop::Outage(Outage::Service);
     if rule.on_outage == OnOutage::Refuse || rule.outage_grace == Seconds::default() {
-        return Err(outage.into());
+        return Err(outage);
     }
     let judged = judge_token(edge, presented, rule.outage_grace).await?;
     match admission::decide(judged, CanRenew::Impossible, &rule.demands, arrival::now()) {
@@ -291,7 +294,7 @@ async fn within_grace(
             Footing::Degraded,
             Renewing::Idle,
         )),
-        _ => Err(outage.into()),
+        _ => Err(outage),
     }
 }
 

@@ -10,9 +10,9 @@
 use crate::arrival::{self, Arrival};
 use crate::credentials::{CookieChange, Persistence};
 use crate::isolate::{Edge, count};
+use crate::service::Unrenewed;
 use crate::{platform, upstream, verification};
 use hallpass_session::admission::LiveSession;
-use hallpass_session::refusal::{Outage, Refusal};
 use hallpass_session::time::Seconds;
 use hallpass_session::wire::{Client, RenewRequest, Renewed};
 use serde_json::{Map, Value};
@@ -84,7 +84,7 @@ impl Beside {
         let sid = sid.to_owned();
         context.wait_until(async move {
             // A refusal is left to the request that needs the new token.
-            if let Ok(Ok(renewal)) = send(&edge, &request).await
+            if let Ok(renewal) = send(&edge, &request).await
                 && renewal.session.claims().sid == sid
             {
                 *slot.borrow_mut() = Some(renewal);
@@ -102,34 +102,34 @@ impl Beside {
     }
 }
 
-/// Renews before forwarding; the refusal is one of the service's five terminal ones.
+/// Renews before forwarding.
 pub(crate) async fn renew(
     edge: &Rc<Edge>,
     arrival: &Arrival,
     renewal_token: &str,
-) -> Result<Result<Renewal, Refusal>, Outage> {
+) -> Result<Renewal, Unrenewed> {
     send(edge, &renew_request(edge, arrival, renewal_token)).await
 }
 
-async fn send(edge: &Rc<Edge>, request: &RenewRequest) -> Result<Result<Renewal, Refusal>, Outage> {
+async fn send(edge: &Rc<Edge>, request: &RenewRequest) -> Result<Renewal, Unrenewed> {
     if edge.renewal_rests_until_ms.get() > platform::now_ms() {
-        return Err(Outage::Service);
+        return Err(Unrenewed::Outage);
     }
     let outcome = match edge.service.renew(request).await {
-        Ok(Ok(answer)) => believe(edge, answer).await.map(Ok),
-        Ok(Err(refusal)) => Ok(Err(refusal)),
-        Err(outage) => Err(outage),
+        Ok(answer) => believe(edge, answer).await,
+        Err(unrenewed) => Err(unrenewed),
     };
     match &outcome {
-        Ok(Ok(_)) => count(&edge.counters.renewed),
-        Ok(Err(_)) => {}
-        Err(_) => rest(edge),
+        Ok(_) => count(&edge.counters.renewed),
+        Err(Unrenewed::Outage) => rest(edge),
+        // Anybody can send a token that the service cannot decide on; others go on renewing.
+        Err(Unrenewed::Ended(_) | Unrenewed::Undecided) => {}
     }
     outcome
 }
 
 /// A new token is judged like any other.
-async fn believe(edge: &Rc<Edge>, answer: Renewed) -> Result<Renewal, Outage> {
+async fn believe(edge: &Rc<Edge>, answer: Renewed) -> Result<Renewal, Unrenewed> {
     let judged = verification::judge(
         edge,
         &answer.session_token,
@@ -144,7 +144,7 @@ async fn believe(edge: &Rc<Edge>, answer: Renewed) -> Result<Renewal, Outage> {
             platform::alarm(&format!(
                 "{{\"at\":\"renewed_token_refused\",\"code\":\"{code}\"}}"
             ));
-            Err(Outage::Service)
+            Err(Unrenewed::Outage)
         }
     }
 }

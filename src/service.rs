@@ -39,6 +39,18 @@ pub(crate) enum Declined {
     Malformed,
 }
 
+/// Why a renewal gave no new token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unrenewed {
+    /// The session is over: one of the five terminal answers.
+    Ended(Refusal),
+    /// The service works and cannot say anything about this token: its key was never issued, or the
+    /// table is older than it. An outage to this request, and to no other.
+    Undecided,
+    /// The service gave no usable answer.
+    Outage,
+}
+
 /// An answer to a list poll.
 pub(crate) struct ListAnswer {
     /// What the answer proves, and when it was read.
@@ -101,23 +113,24 @@ impl ServiceClient {
         })
     }
 
-    /// `POST /v1/edge/renew`; the refusal is one of the five terminal ones.
-    pub(crate) async fn renew(
-        &self,
-        request: &RenewRequest,
-    ) -> Result<Result<Renewed, Refusal>, Outage> {
-        let response = self.post("/v1/edge/renew", &Actor::Body, request).await?;
-        match read_answer(&response).await? {
-            Ok(renewed) => Ok(Ok(renewed)),
-            Err(Declined::Refused(refusal)) => Ok(Err(refusal)),
-            Err(_) => Err(Outage::Service),
+    /// `POST /v1/edge/renew`.
+    pub(crate) async fn renew(&self, request: &RenewRequest) -> Result<Renewed, Unrenewed> {
+        let response = self.post("/v1/edge/renew", &Actor::Body, request).await;
+        let answer = match response {
+            Ok(response) => read_answer(&response).await,
+            Err(outage) => Err(outage),
+        };
+        match answer {
+            Ok(Ok(renewed)) => Ok(renewed),
+            Ok(Err(problem)) => Err(problem.unrenewed()),
+            Err(_) => Err(Unrenewed::Outage),
         }
     }
 
     /// `GET /v1/edge/sessions/{sid}`; `None` for a session that the service does not know.
     pub(crate) async fn liveness(&self, sid: &str) -> Result<Option<Liveness>, Outage> {
         let response = self.get(&format!("/v1/edge/sessions/{sid}"), 0).await?;
-        match read_answer(&response).await? {
+        match read_decision(&response).await? {
             Ok(liveness) => Ok(Some(liveness)),
             Err(Declined::NotFound) => Ok(None),
             Err(_) => Err(Outage::Service),
@@ -130,7 +143,7 @@ impl ServiceClient {
         token: &str,
     ) -> Result<Result<Sessions, Declined>, Outage> {
         let init = self.init("GET", &Actor::Token(token), 0)?;
-        read_answer(&self.send("/v1/edge/me/sessions", &init).await?).await
+        read_decision(&self.send("/v1/edge/me/sessions", &init).await?).await
     }
 
     /// `POST /v1/edge/me/revoke`.
@@ -139,7 +152,7 @@ impl ServiceClient {
         actor: &Actor<'_>,
         what: &RevokeMine,
     ) -> Result<Result<Revoked, Declined>, Outage> {
-        read_answer(&self.post("/v1/edge/me/revoke", actor, what).await?).await
+        read_decision(&self.post("/v1/edge/me/revoke", actor, what).await?).await
     }
 
     /// `GET /v1/edge/me/in-force`; `query` has epoch and position.
@@ -149,7 +162,7 @@ impl ServiceClient {
         query: &str,
     ) -> Result<Result<InForce, Declined>, Outage> {
         let init = self.init("GET", &Actor::Token(token), 0)?;
-        read_answer(
+        read_decision(
             &self
                 .send(&format!("/v1/edge/me/in-force?{query}"), &init)
                 .await?,
@@ -209,10 +222,10 @@ impl ServiceClient {
     }
 }
 
-/// Reads an answer that is either a `T` or a problem document with a code we know.
+/// Reads an answer that is either a `T` or a problem document.
 async fn read_answer<T: DeserializeOwned>(
     response: &Response,
-) -> Result<Result<T, Declined>, Outage> {
+) -> Result<Result<T, Declination>, Outage> {
     if response.ok() {
         let body = read_success(response, MAX_ANSWER_BYTES).await?;
         return json::parse_as(&body).map(Ok).ok_or(Outage::Service);
@@ -223,13 +236,56 @@ async fn read_answer<T: DeserializeOwned>(
     }
     let body = read(response, MAX_ANSWER_BYTES).await?;
     let problem: Problem = json::parse_as(&body).ok_or(Outage::Service)?;
-    let terminal = Refusal::from_terminal_code(&problem.code).map(Declined::Refused);
-    let token = || Refusal::from_token_code(&problem.code).map(Declined::Token);
-    match response.status() {
-        401 => terminal.or_else(token).map(Err).ok_or(Outage::Service),
-        404 => Ok(Err(Declined::NotFound)),
-        400 | 422 => Ok(Err(Declined::Malformed)),
-        _ => Err(Outage::Service),
+    Ok(Err(Declination {
+        status: response.status(),
+        code: problem.code,
+    }))
+}
+
+/// A problem document of the service.
+struct Declination {
+    status: u16,
+    code: String,
+}
+
+impl Declination {
+    /// What it says to one who asks for a user; codes we do not know are an outage.
+    fn declined(self) -> Result<Declined, Outage> {
+        let token = || Refusal::from_token_code(&self.code).map(Declined::Token);
+        match self.status {
+            401 => self
+                .terminal()
+                .map(Declined::Refused)
+                .or_else(token)
+                .ok_or(Outage::Service),
+            404 => Ok(Declined::NotFound),
+            400 | 422 => Ok(Declined::Malformed),
+            _ => Err(Outage::Service),
+        }
+    }
+
+    fn unrenewed(self) -> Unrenewed {
+        match (self.status, self.code.as_str()) {
+            (401, _) => self.terminal().map_or(Unrenewed::Outage, Unrenewed::Ended),
+            (503, "renewal_key_unknown" | "table_rolled_back") | (400 | 413 | 422, _) => {
+                Unrenewed::Undecided
+            }
+            _ => Unrenewed::Outage,
+        }
+    }
+
+    fn terminal(&self) -> Option<Refusal> {
+        Refusal::from_terminal_code(&self.code)
+    }
+}
+
+/// Reads an answer to one who asks for a user.
+async fn read_decision<T: DeserializeOwned>(
+    response: &Response,
+) -> Result<Result<T, Declined>, Outage> {
+    match read_answer(response).await? {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(declination) => declination.declined().map(Err),
     }
 }
 

@@ -38,6 +38,13 @@ const PROXY_HEADERS: [&str; 9] = [
 ];
 const PROXY_PREFIX: &str = "x-forwarded-";
 
+/// With these an app speaks to shared caches past `Cache-Control` (RFC 9213).
+const TARGETED_CACHE_HEADERS: [&str; 3] = [
+    "cdn-cache-control",
+    "cloudflare-cdn-cache-control",
+    "surrogate-control",
+];
+
 /// As whom a request is forwarded.
 #[derive(Clone, Copy)]
 pub(crate) enum Identity<'a> {
@@ -261,6 +268,11 @@ fn answer_headers(
     for line in allowed.chain(cookies.lines()) {
         headers.append("set-cookie", line)?;
     }
+    if carries_identity || !cookies.is_empty() {
+        for name in TARGETED_CACHE_HEADERS {
+            headers.delete(name)?;
+        }
+    }
     if !cookies.is_empty() {
         headers.set("cache-control", "private, no-store")?;
     } else if carries_identity {
@@ -273,6 +285,10 @@ fn answer_headers(
 
 /// The app's directives without those that let others store the answer.
 fn private_cache_control(own: &str) -> String {
+    // A quoted list of names may hide commas; such an answer is simply not stored.
+    if own.contains('"') {
+        return "private, no-store".to_owned();
+    }
     let shared = |directive: &str| {
         let name = directive.split('=').next().unwrap_or_default().trim();
         ["public", "s-maxage", "private"]
@@ -317,6 +333,7 @@ mod tests {
             ("max-age=60,s-maxage=600", "max-age=60, private"),
             ("no-store", "no-store, private"),
             ("private", "private"),
+            ("private=\"a, b\", public", "private, no-store"),
             ("PUBLIC , S-MaxAge = 5", "private"),
         ] {
             assert_eq!(private_cache_control(own), kept);
