@@ -171,6 +171,53 @@ fn decide_wants_every_required_claim() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn decide_reads_a_required_claim_of_every_kind() {
+    let ext = json!({
+        "teams": ["blue", "red", 7], "admin": true, "trial": false, "level": 3, "none": null,
+        "inner": {"a": "b"},
+    });
+    let claims = with(claims(), "ext", ext);
+    for (claim, value, outcome) in [
+        ("teams", "blue", "forward"),
+        ("teams", "red", "forward"),
+        ("teams", "green", "requirement_unmet"),
+        ("teams", "7", "requirement_unmet"),
+        ("admin", "true", "forward"),
+        ("admin", "false", "requirement_unmet"),
+        ("trial", "false", "forward"),
+        ("trial", "true", "requirement_unmet"),
+        ("level", "3", "forward"),
+        ("level", "4", "requirement_unmet"),
+        ("none", "null", "requirement_unmet"),
+        ("inner", "b", "requirement_unmet"),
+    ] {
+        let demands = Demands {
+            require: vec![Requirement {
+                claim: claim.to_owned(),
+                values: vec!["other".to_owned(), value.to_owned()],
+            }],
+            ..demands(Access::Session)
+        };
+        let session = live_session(&claims, NOW);
+        let decision = decide(
+            session,
+            Renewal::Impossible,
+            &demands,
+            UnixSeconds::new(NOW),
+        );
+        assert_eq!(word(&decision), outcome, "{claim} = {value}");
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn admit_keeps_the_key_that_signed() {
+    let session = live_session(&claims(), NOW).expect("a live session");
+
+    assert_eq!(session.kid(), "k1");
+    assert_eq!(session.claims().sub, "ada");
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn read_takes_cookie_bearer_and_renewal_apart() {
     let good = token();
     let cookies = format!("a=1; __Host-session={good}; __Host-renewal=hp1.AAAA");
