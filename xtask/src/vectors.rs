@@ -153,6 +153,12 @@ impl Set {
     fn needs_data(self) -> bool {
         !matches!(self, Self::Bytes | Self::Mutations)
     }
+
+    /// As it is chosen on the command line.
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 }
 
 /// The run that belongs to the tests: every set, few mutations.
@@ -167,8 +173,13 @@ pub(crate) fn smoke() -> Result<Outcome> {
         json: false,
     };
     let report = command.report()?;
-    eprint!("{report}");
-    Ok(report.outcome())
+    let outcome = report.outcome();
+    if outcome.failed > 0 {
+        eprint!("{report}");
+    } else {
+        eprintln!("{}", report.in_a_line());
+    }
+    Ok(outcome)
 }
 
 /// Seconds of a set as the report shows them.

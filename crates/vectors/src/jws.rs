@@ -70,6 +70,7 @@ pub(crate) fn run(data: &str, issuer: &Issuer) -> Result<Tally, BadData> {
     tally.expect(tally.cases == file.number_of_tests, || {
         format!("the file says {} cases", file.number_of_tests)
     });
+    tally.note("no header of the file says session+jwt: the rules refuse each for its form");
     for exclusion in &listed.exclusions {
         let Exclusion {
             tc_id, label, why, ..

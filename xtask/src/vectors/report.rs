@@ -40,6 +40,21 @@ impl Report {
         }
     }
 
+    /// What a run that went well says.
+    pub(super) fn in_a_line(&self) -> String {
+        let cases = |tallies: &[Tally]| tallies.iter().map(|tally| tally.cases).sum::<u64>();
+        let (native, wasm) = (cases(&self.native), cases(&self.wasm));
+        let skipped: Vec<_> = self.skipped.iter().map(|set| set.name()).collect();
+        match skipped.as_slice() {
+            [] => format!("{native} cases natively and {wasm} in wasm, every verdict the same"),
+            names => format!(
+                "{native} cases natively and {wasm} in wasm; no data in {} for {}",
+                super::DATA,
+                names.join(", ")
+            ),
+        }
+    }
+
     /// How many sets went which way.
     pub(super) fn outcome(&self) -> Outcome {
         let tallies = || self.native.iter().chain(&self.wasm);
@@ -67,7 +82,8 @@ impl Display for Report {
         for set in &self.skipped {
             writeln!(
                 formatter,
-                "{set:?}: skipped, its data is not in {}",
+                "{}: skipped, its data is not in {}",
+                set.name(),
                 super::DATA
             )?;
         }
@@ -144,5 +160,9 @@ mod tests {
         assert_eq!(count(&same), [2, 0, 1]);
         assert_eq!(count(&other), [1, 1, 1]);
         assert!(other.to_string().contains("✗ json in wasm: 2/3"));
+        assert!(
+            same.in_a_line()
+                .ends_with("no data in ../shared/vectors for jws")
+        );
     }
 }
