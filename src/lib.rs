@@ -12,8 +12,11 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    clippy::panic
+    clippy::panic,
+    clippy::unreachable,
+    clippy::unimplemented
 )]
+#![cfg_attr(not(test), deny(clippy::string_slice))]
 
 mod arrival;
 mod assertion;

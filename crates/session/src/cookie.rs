@@ -39,8 +39,7 @@ pub enum Lifetime {
 #[must_use]
 pub fn find<'a>(header: &'a str, name: &str) -> Found<'a> {
     let mut found = Found::Absent;
-    for (key, value) in pairs(header).filter(|(key, _)| *key == name) {
-        debug_assert_eq!(key, name);
+    for (_, value) in pairs(header).filter(|(key, _)| *key == name) {
         found = match found {
             Found::One(other) if other != value => return Found::Conflict,
             _ => Found::One(value),

@@ -22,8 +22,11 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::panic,
+    clippy::unreachable,
+    clippy::unimplemented,
     clippy::float_arithmetic
 )]
+#![cfg_attr(not(test), deny(clippy::string_slice))]
 
 pub mod admission;
 pub mod base64url;

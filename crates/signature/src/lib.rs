@@ -9,6 +9,15 @@
 //! one, stricter.
 
 #![forbid(unsafe_code)]
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::unimplemented
+)]
+#![cfg_attr(not(test), deny(clippy::string_slice))]
 
 mod mint;
 mod verify;
