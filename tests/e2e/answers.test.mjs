@@ -186,6 +186,7 @@ for (const { name, raw } of RUNTIMES) {
         ["no-store", "no-store, private"],
         ["private, max-age=5", "max-age=5, private"],
         ["PUBLIC, S-MaxAge=9", "private"],
+        ['private="a, b", public, max-age=60', "private, no-store"],
       ];
       for (const [given, sent] of forms) {
         const answerWith = (_, response) =>
@@ -213,6 +214,20 @@ for (const { name, raw } of RUNTIMES) {
           [given || undefined, "Accept-Language"],
         );
       }
+    });
+
+    test("answers to known users take back what names shared caches by other headers", async () => {
+      const targeted = ["cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"];
+      gate.app.on("/targeted", (_, response) =>
+        response
+          .writeHead(200, Object.fromEntries(targeted.map((name) => [name, "public, max-age=600"])))
+          .end("x"),
+      );
+      const answer = await gate.withCookie(gate.issuer.token(), { path: "/targeted" });
+      assert.deepEqual(
+        targeted.map((name) => answer.headers[name]),
+        targeted.map(() => undefined),
+      );
     });
 
     test("odd header bytes of the app do not stop the edge", async () => {

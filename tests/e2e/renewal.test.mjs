@@ -233,6 +233,48 @@ for (const { name, raw } of RUNTIMES) {
       await fresh.edge.stop();
     });
 
+    test("edge goes on renewing for others after a token that the service cannot decide on", async () => {
+      const fresh = await freshGate(gate);
+      for (const [status, code] of [
+        [503, "renewal_key_unknown"],
+        [503, "table_rolled_back"],
+        [400, "request_malformed"],
+      ]) {
+        gate.service.onRenew = () => problem(status, code);
+        const odd = await fresh.send({ headers: cookies(renewal()) });
+        assertProblem(odd, "service_unavailable", 503);
+        assert.deepEqual(odd.cookies, [], code);
+        gate.service.onRenew = () => gate.service.renewed({ sid });
+        assert.equal((await fresh.send({ headers: cookies(renewal()) })).status, 200, code);
+      }
+      await fresh.edge.stop();
+    });
+
+    test("edge grants no grace for a renewal token that the service cannot decide on", async () => {
+      const fresh = await freshGate(gate, { routes: [{ path: "/lenient", outage_grace_secs: 3600 }] });
+      gate.service.onRenew = () => problem(503, "renewal_key_unknown");
+      const ended = session(gate.issuer.token(lived(400, -100)));
+      const ask = () => fresh.send({ path: "/lenient", headers: cookies(ended, renewal()) });
+      await fresh.refuses(ask, "service_unavailable", 503);
+      await fresh.edge.stop();
+    });
+
+    test("sign-out ends a session by its renewal cookie when its token is not believed", async () => {
+      const revocations = () => gate.service.calls.filter(({ path }) => path === "/v1/edge/me/revoke");
+      const revoke = gate.service.onRevoke;
+      gate.service.onRevoke = (call) =>
+        call.headers["hallpass-session-token"] ? problem(401, "token_untrusted") : revoke(call);
+      const answer = await gate.send({
+        method: "POST",
+        path: "/.session/sign-out",
+        headers: [["Origin", gate.origin], ...cookies(session(`${gate.issuer.token({ sid })}AA`), renewal())],
+        body: "",
+      });
+      assert.deepEqual([answer.status, values(answer).sort()], [204, cleared.toSorted()]);
+      gate.service.onRevoke = revoke;
+      assert.equal(revocations().at(-1).body.renewal_token, renewalToken);
+    });
+
     test("app's hand-off and clearing go before renewal", async () => {
       gate.app.on("/clears", (_, response) =>
         response.writeHead(200, { "hallpass-clear-session": "1" }).end(),

@@ -133,6 +133,22 @@ for (const { name, raw } of RUNTIMES) {
       socket.close();
     });
 
+    test("an upgrade's answer cannot set our cookie nor speak in our name, guarded or not", async () => {
+      gate.app.upgradeHeaders = [
+        "Set-Cookie: __Host-session=evil; Path=/; Secure",
+        "Set-Cookie: theme=dark",
+        "Hallpass-Subject: mallory",
+        "X-Of-The-App: kept",
+      ];
+      for (const path of ["/ws", "/public/ws"]) {
+        const socket = await openSocket(gate.origin, gate.issuer.token(), path);
+        assert.doesNotMatch(socket.headers, /evil|mallory|hallpass-/i, path);
+        assert.match(socket.headers, /theme=dark/, path);
+        assert.match(socket.headers, /x-of-the-app: kept/i, path);
+        socket.close();
+      }
+    });
+
     test("socket ends within the bound after its session, others go on", async () => {
       const claims = gate.issuer.claims();
       const [ended, other] = await Promise.all(

@@ -8,16 +8,17 @@ const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const CLOSE = 8;
 
 /**
- * Opens `/ws` as a page of the edge's own origin would.
+ * Opens a socket as a page of the edge's own origin would; `headers` of it are the answer's, as text.
  *
  * @param {string} origin of the edge
  * @param {string} token session token for the cookie
+ * @param {string} [path]
  */
-export async function openSocket(origin, token) {
+export async function openSocket(origin, token, path = "/ws") {
   const { host, hostname, port } = new URL(origin);
   const key = randomBytes(16).toString("base64");
   const lines = [
-    "GET /ws HTTP/1.1",
+    `GET ${path} HTTP/1.1`,
     `Host: ${host}`,
     "Connection: Upgrade",
     "Upgrade: websocket",
@@ -41,10 +42,12 @@ export async function openSocket(origin, token) {
     stream.destroy();
     throw new Error(`no upgrade: ${head}`);
   }
+  socket.headers = head;
   return socket;
 }
 
 class Socket {
+  headers = "";
   #stream;
   #bytes = Buffer.alloc(0);
   #wake = () => {};

@@ -1,8 +1,12 @@
 // An app that writes down everything that reaches it, byte for byte as Node hands it over, and
 // answers what a test tells it to. A refusal is proven by this app having seen nothing.
 
+import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import { LocalServer } from "./local_server.mjs";
+
+/** RFC 6455 §1.3. */
+const SOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /**
  * @typedef {import("node:http").IncomingMessage} Incoming
@@ -20,7 +24,11 @@ export class StandInApp extends LocalServer {
     const server = createServer((request, response) => this.#serve(request, response));
     server.maxHeadersCount = 0;
     super(server);
+    server.on("upgrade", (request, socket) => this.#upgrade(request, socket));
   }
+
+  /** Header lines of the answer to every upgrade. @type {string[]} */
+  upgradeHeaders = [];
 
   /** The last request. */
   get last() {
@@ -30,6 +38,16 @@ export class StandInApp extends LocalServer {
   /** @param {string} path @param {Handler} handler */
   on(path, handler) {
     this.answers.set(path, handler);
+  }
+
+  /** Agrees to a socket and never says a word on it. */
+  #upgrade(request, socket) {
+    const { method, url, rawHeaders, headers } = request;
+    this.seen.push({ method, url, rawHeaders, headers, body: Buffer.alloc(0) });
+    const accept = createHash("sha1").update(headers["sec-websocket-key"] + SOCKET_GUID).digest("base64");
+    const lines = ["Connection: Upgrade", "Upgrade: websocket", `Sec-WebSocket-Accept: ${accept}`];
+    const answer = ["HTTP/1.1 101 Switching Protocols", ...lines, ...this.upgradeHeaders];
+    socket.write(`${answer.join("\r\n")}\r\n\r\n`);
   }
 
   async #serve(request, response) {

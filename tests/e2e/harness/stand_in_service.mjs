@@ -29,6 +29,11 @@ export class StandInService extends LocalServer {
   extraKeys = [];
   /** What `renew` answers. @type {(call: Call) => Reply} */
   onRenew = () => problem(401, "renewal_unknown");
+  /** What `revoke` answers. @type {(call: Call) => Reply} */
+  onRevoke = () => ({
+    status: 200,
+    body: { revoked: 1, list: { epoch: EPOCH, to: this.#to }, committed_at_ms: Date.now() },
+  });
   /** Changes the answer with the keys. @type {(keys: Keys) => object} */
   onKeys = (keys) => keys;
   /** Changes the answer with the list. @type {(reply: Reply) => Reply} */
@@ -101,10 +106,7 @@ export class StandInService extends LocalServer {
       case "POST /v1/edge/renew":
         return this.onRenew(call);
       case "POST /v1/edge/me/revoke":
-        return {
-          status: 200,
-          body: { revoked: 1, list: { epoch: EPOCH, to: this.#to }, committed_at_ms: Date.now() },
-        };
+        return this.onRevoke(call);
       case "GET /v1/edge/me/sessions":
         return { status: 200, body: { sessions: [], ended: [] } };
       default:
