@@ -352,7 +352,13 @@ impl Written {
             return Ok(None);
         }
         // The app may well be reached by plain http inside one's own network.
-        base_url("upstream_url", &self.upstream_url, Environment::Development).map(Some)
+        let url = base_url("upstream_url", &self.upstream_url, Environment::Development)?;
+        let authority = url.split_once("://").map_or("", |(_, authority)| authority);
+        if authority.contains('/') {
+            // The assertion names the path as the user asked for it.
+            return Err(SettingsFault::new("upstream_url", "must have no path"));
+        }
+        Ok(Some(url))
     }
 
     fn hosts(&self) -> Result<Vec<String>, SettingsFault> {

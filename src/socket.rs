@@ -164,11 +164,11 @@ fn listen(socket: &Socket, event: &str, act: impl Fn(&JsValue) + 'static) {
 }
 
 fn end(socket: &Socket, code: Option<u16>, reason: &str) {
-    // Closing what is closed already throws, and is no news.
-    let _ = match code {
-        Some(code) => socket.close(code, reason),
-        None => socket.close_plainly(),
-    };
+    let told = code.is_some_and(|code| socket.close(code, reason).is_ok());
+    if !told {
+        // Closing what is closed already throws, and is no news.
+        let _ = socket.close_plainly();
+    }
 }
 
 /// A close code that may be sent.
@@ -179,7 +179,8 @@ fn to_code(code: f64) -> Option<u16> {
         reason = "close codes have 16 bits; the cast saturates"
     )]
     let code = code as u16;
-    (code >= 1000 && !UNSENDABLE.contains(&code)).then_some(code)
+    let sendable = (1000..5000).contains(&code) && !UNSENDABLE.contains(&code);
+    sendable.then_some(code)
 }
 
 impl Watch {
@@ -243,7 +244,18 @@ mod tests {
         for code in [1000_u16, 1001, 1011, 3000, 4401, 4999] {
             assert_eq!(to_code(f64::from(code)), Some(code));
         }
-        for code in [0.0, 999.0, 1004.0, 1005.0, 1006.0, 1015.0, f64::NAN, -1.0] {
+        for code in [
+            0.0,
+            999.0,
+            5000.0,
+            65_535.0,
+            1004.0,
+            1005.0,
+            1006.0,
+            1015.0,
+            f64::NAN,
+            -1.0,
+        ] {
             assert_eq!(to_code(code), None);
         }
     }

@@ -133,6 +133,15 @@ for (const { name, raw } of RUNTIMES) {
       socket.close();
     });
 
+    test("socket with an odd close code ends at the app as well", async () => {
+      const closed = new Promise((ended) => gate.app.onUpgrade((socket) => socket.once("data", ended)));
+      const socket = await openSocket(gate.origin, gate.issuer.token());
+      socket.send(8, Buffer.from([0x13, 0x88]));
+      const frame = await within("the app hears the end", closed);
+      assert.equal(frame[0] & 0x0f, 8);
+      socket.close();
+    });
+
     test("an upgrade's answer cannot set our cookie nor speak in our name, guarded or not", async () => {
       gate.app.upgradeHeaders = [
         "Set-Cookie: __Host-session=evil; Path=/; Secure",

@@ -63,6 +63,10 @@ fn parse_names_the_key_that_is_wrong() {
             changed("/service_url", json!("https://u@app.example")),
             "service_url",
         ),
+        (
+            changed("/upstream_url", json!("http://app/base")),
+            "upstream_url",
+        ),
         (changed("/list_max_age_secs", json!(0)), "list_max_age_secs"),
         (changed("/list_poll_secs", json!(6)), "list_poll_secs"),
         (changed("/sign_in_path", json!("/a/../b")), "sign_in_path"),

@@ -27,6 +27,13 @@ export class StandInApp extends LocalServer {
     server.on("upgrade", (request, socket) => this.#upgrade(request, socket));
   }
 
+  #upgraded = (_socket) => {};
+
+  /** Hands each upgraded connection to a test. @param {(socket: import("node:stream").Duplex) => void} act */
+  onUpgrade(act) {
+    this.#upgraded = act;
+  }
+
   /** Header lines of the answer to every upgrade. @type {string[]} */
   upgradeHeaders = [];
 
@@ -48,6 +55,7 @@ export class StandInApp extends LocalServer {
     const lines = ["Connection: Upgrade", "Upgrade: websocket", `Sec-WebSocket-Accept: ${accept}`];
     const answer = ["HTTP/1.1 101 Switching Protocols", ...lines, ...this.upgradeHeaders];
     socket.write(`${answer.join("\r\n")}\r\n\r\n`);
+    this.#upgraded(socket);
   }
 
   async #serve(request, response) {
