@@ -55,6 +55,8 @@ pub(crate) enum Set {
     Ed25519,
     /// Wycheproof's P-256 signatures, at the signature layer
     P256,
+    /// Wycheproof's HMAC-SHA256, at the signature layer
+    Hmac,
     /// Wycheproof's JWS: all refused by the rules, and judged by jwt-simple alone
     Jws,
     /// Wycheproof's JWK sets under the rules for key sets

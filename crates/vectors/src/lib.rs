@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod byte_changes;
+mod hmac;
 mod issuer;
 mod json_suite;
 mod jwk;
@@ -36,6 +37,8 @@ pub enum Set {
     Ed25519,
     /// Wycheproof's P-256 signatures as `r ‖ s`, at the signature layer.
     P256,
+    /// Wycheproof's HMAC-SHA256, at the signature layer.
+    Hmac,
     /// Wycheproof's JWS: refused by the rules, and judged by jwt-simple alone.
     Jws,
     /// Wycheproof's JWK sets under the rules for key sets.
@@ -99,6 +102,7 @@ fn run_set(set: Set, options: &Options, issuer: &Issuer) -> Result<Tally, BadDat
     match set {
         Set::Ed25519 => primitives::ed25519(&options.data),
         Set::P256 => primitives::p256(&options.data),
+        Set::Hmac => hmac::run(&options.data),
         Set::Jws => jws::run(&options.data, issuer),
         Set::Jwk => jwk::run(&options.data),
         Set::Json => json_suite::run(&options.data, issuer),

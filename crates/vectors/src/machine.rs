@@ -3,6 +3,7 @@
 //! In wasm files come from Node's `fs` and there is one thread.
 
 use crate::BadData;
+use ct_codecs::{Decoder, Hex};
 use serde::de::DeserializeOwned;
 use std::ops::Range;
 
@@ -16,6 +17,11 @@ pub(crate) fn read_json<T: DeserializeOwned>(folder: &str, path: &str) -> Result
 pub(crate) fn read(folder: &str, path: &str) -> Result<Vec<u8>, BadData> {
     let path = format!("{folder}/{path}");
     this::read(&path).ok_or_else(|| BadData(format!("cannot read {path}")))
+}
+
+/// The bytes that the data gives in hexadecimal.
+pub(crate) fn bytes(hex: &str) -> Result<Vec<u8>, BadData> {
+    Hex::decode_to_vec(hex, None).map_err(|_| BadData(format!("no hexadecimal: {hex}")))
 }
 
 /// The names in a folder of the data, in order.

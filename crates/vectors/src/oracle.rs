@@ -45,6 +45,14 @@ pub(crate) fn p256_is_good(key: &[u8], message: &[u8], signature: &[u8]) -> bool
         .is_ok()
 }
 
+/// Whether `tag` is the whole of `secret`'s over `message`, compared as jwt-simple compares.
+pub(crate) fn hs256_is_good(secret: &[u8], message: &[u8], tag: &[u8]) -> bool {
+    ct_codecs::verify(
+        &HS256Key::from_bytes(secret).authentication_tag(message),
+        tag,
+    )
+}
+
 /// Whether jwt-simple takes the JWK and calls the JWS's signature good under its algorithm.
 pub(crate) fn jws_is_good(jwk: &Value, jws: &str) -> bool {
     // Only by its own declaration is a key for an algorithm; a token's `alg` chooses nothing.

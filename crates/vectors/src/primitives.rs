@@ -2,8 +2,8 @@
 //!
 //! Source: C2SP/wycheproof, `ed25519_test.json` and `ecdsa_secp256r1_sha256_p1363_test.json`.
 
-use crate::{BadData, Tally, machine, oracle};
-use ct_codecs::{Decoder, Hex};
+use crate::machine::{self, bytes};
+use crate::{BadData, Tally, oracle};
 use serde::Deserialize;
 
 const ED25519_FILE: &str = "wycheproof/ed25519_test.json";
@@ -77,8 +77,4 @@ fn run(
         format!("the file says {} cases", file.number_of_tests)
     });
     Ok(tally)
-}
-
-fn bytes(hex: &str) -> Result<Vec<u8>, BadData> {
-    Hex::decode_to_vec(hex, None).map_err(|_| BadData(format!("no hexadecimal: {hex}")))
 }
