@@ -4,7 +4,7 @@
 //! misspelled guard is a missing guard. A [`SettingsFault`] names the key and what would be right;
 //! the gate then answers 503 to everything.
 //!
-//! Secrets are read beside it and never print themselves.
+//! Secrets are read in `secrets.rs`.
 //!
 //! Source: docs/protocol.md §9.
 
@@ -12,10 +12,9 @@ use crate::portal::PortalSettings;
 use crate::route::{RouteSettings, Rules};
 use crate::upstream;
 use hallpass_session::admission::Access;
-use hallpass_session::base64url;
 use hallpass_session::claims::TokenPolicy;
 use hallpass_session::json;
-use hallpass_session::keyring::{Algorithm, MIN_HMAC_KEY_BYTES, VerificationKey};
+use hallpass_session::keyring::Algorithm;
 use hallpass_session::path::CanonicalPath;
 use hallpass_session::time::Seconds;
 use serde::Deserialize;
@@ -26,8 +25,6 @@ use std::fmt;
 const MAX_POLL_SECS: u64 = 5;
 /// Longest `outage_grace_secs`: an hour.
 pub(crate) const MAX_OUTAGE_GRACE_SECS: u64 = 3600;
-/// Bytes of an Ed25519 seed.
-const SEED_BYTES: usize = 32;
 
 /// What is wrong with the settings, in words for the operator's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,24 +152,6 @@ pub struct Settings {
     pub rules: Rules,
 }
 
-/// Values that must never be printed.
-pub struct Secrets {
-    /// Credential of scope `edge` at the session service.
-    pub edge_credential: String,
-    /// Key of the assertion; empty when there is none.
-    pub assertion_key: Vec<u8>,
-    /// The key of HS256 tokens, if any are accepted.
-    pub hs256: Option<VerificationKey>,
-    /// What unlocks diagnostics, if set.
-    pub diagnostic_credential: Option<String>,
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secrets([redacted])")
-    }
-}
-
 impl Settings {
     /// Reads the settings from JSON.
     ///
@@ -277,34 +256,6 @@ impl Settings {
     }
 }
 
-impl Secrets {
-    /// Reads the secrets that the settings call for; `read` looks one up by its name.
-    ///
-    /// # Errors
-    ///
-    /// The first secret that is missing or too weak, by its name and never by its value.
-    pub fn read(
-        settings: &Settings,
-        read: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, SettingsFault> {
-        let missing = |name: &str| SettingsFault::new(name, "secret is not set");
-        let edge_credential = read("EDGE_CREDENTIAL").filter(|text| !text.is_empty());
-        let assertion_key = match settings.assertion {
-            AssertionForm::Off => Vec::new(),
-            form => assertion_key(
-                form,
-                &read("ASSERTION_KEY").ok_or(missing("ASSERTION_KEY"))?,
-            )?,
-        };
-        Ok(Self {
-            edge_credential: edge_credential.ok_or(missing("EDGE_CREDENTIAL"))?,
-            assertion_key,
-            hs256: hs256_key(settings, read("SESSION_HS256_KEY"))?,
-            diagnostic_credential: read("DIAGNOSTIC_CREDENTIAL").filter(|text| !text.is_empty()),
-        })
-    }
-}
-
 impl Written {
     fn check_bounds(&self) -> Result<(), SettingsFault> {
         within("clock_skew_secs", self.clock_skew_secs, 0, 60)?;
@@ -388,40 +339,6 @@ impl Written {
             )),
         }
     }
-}
-
-fn assertion_key(form: AssertionForm, text: &str) -> Result<Vec<u8>, SettingsFault> {
-    let key = base64url::decode(text).unwrap_or_default();
-    let (fits, wanted) = match form {
-        AssertionForm::EdDsa => (
-            key.len() == SEED_BYTES,
-            "base64url of an Ed25519 seed of 32 bytes",
-        ),
-        _ => (
-            key.len() >= MIN_HMAC_KEY_BYTES,
-            "base64url of at least 32 random bytes",
-        ),
-    };
-    fits.then_some(key)
-        .ok_or_else(|| SettingsFault::new("ASSERTION_KEY", wanted))
-}
-
-fn hs256_key(
-    settings: &Settings,
-    secret: Option<String>,
-) -> Result<Option<VerificationKey>, SettingsFault> {
-    let Some(text) = secret.filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let fault = |wanted| Err(SettingsFault::new("SESSION_HS256_KEY", wanted));
-    if !settings.token_algs.contains(&Algorithm::Hs256) {
-        return fault("is set, but `token_algs` does not list HS256");
-    }
-    let key = base64url::decode(&text).and_then(|key| VerificationKey::from_hmac_secret(&key));
-    key.map_or_else(
-        || fault("base64url of at least 32 random bytes"),
-        |key| Ok(Some(key)),
-    )
 }
 
 fn within(key: &str, value: u64, least: u64, most: u64) -> Result<(), SettingsFault> {

@@ -6,9 +6,10 @@
 //!
 //! The memory knows how old things are; `freshness.rs` decides what must be fetched.
 
-use crate::config::{Secrets, Settings, SettingsFault};
+use crate::config::{Settings, SettingsFault};
 use crate::memo::TokenMemo;
 use crate::platform;
+use crate::secrets::Secrets;
 use crate::service::ServiceClient;
 use crate::webcrypto::PlatformKeys;
 use hallpass_session::base64url;

@@ -4,7 +4,7 @@
 //! pass is judged by `hallpass_session`, signatures by `hallpass_signature`; here requests are read,
 //! fetched for, forwarded and answered.
 //!
-//! Reading order, which is also one request's way: `gate`, `arrival`, `config`, `route`, `csrf`,
+//! Reading order, which is also one request's way: `gate`, `arrival`, `config`, `secrets`, `route`, `csrf`,
 //! `credentials`, `isolate`, `freshness`, `verification`, `webcrypto`, `renewal`, `service`, `upstream`,
 //! `assertion`, `socket`, `handoff`, `own`, `portal`, `refusal`, `decision`. `platform` is the runtime.
 
@@ -35,6 +35,7 @@ mod portal;
 mod refusal;
 mod renewal;
 pub mod route;
+pub mod secrets;
 mod service;
 mod socket;
 mod upstream;

@@ -7,8 +7,9 @@
 //!
 //! Source: docs/protocol.md §3.
 
-use crate::config::{Secrets, Settings};
+use crate::config::Settings;
 use crate::platform::{self, Thrown};
+use crate::secrets::Secrets;
 use hallpass_session::json;
 use hallpass_session::refusal::{Outage, Refusal};
 use hallpass_session::revocation::{ListHeader, MAX_LIST_BYTES};

@@ -1,6 +1,7 @@
 //! The settings: the committed wrangler.toml is good, and what is wrong is named.
 
-use hallpass_edge::config::{Secrets, Settings};
+use hallpass_edge::config::Settings;
+use hallpass_edge::secrets::Secrets;
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
