@@ -8,7 +8,7 @@ use hallpass_properties::{
     claims, cookie_header, corpus, header, key_set, list, path, return_to, token,
 };
 use proptest::collection::vec;
-use proptest::prelude::{Just, Strategy, any};
+use proptest::prelude::{Strategy, any};
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -113,7 +113,7 @@ fn edit() -> impl Strategy<Value = Edit> {
 
 fn input(seeds: Vec<&'static [u8]>) -> impl Strategy<Value = Vec<u8>> {
     let edits = vec(edit(), 1..=MAX_EDITS);
-    (select(seeds).prop_flat_map(Just), edits).prop_map(|(seed, edits)| {
+    (select(seeds), edits).prop_map(|(seed, edits)| {
         let mut input = seed.to_vec();
         for edit in &edits {
             edit.apply(&mut input);

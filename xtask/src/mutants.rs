@@ -1,19 +1,19 @@
 //! `cargo xtask mutants`: changes the rules one place at a time and looks whether a test notices.
 //!
-//! A change that no test notices is a guard that nobody guards. The tests are the rules' own, and
-//! those of `tests/rules` and `tests/properties` in a program that does not link the edge
-//! (`crates/properties/tests/core.rs`), since it is linked hundreds of times. Outcomes are kept in
-//! the target folder, so that `--again` asks only about the survivors of the last run.
+//! A change that no test notices is a guard that nobody guards. The rules' unit tests, which compile
+//! in a second, judge every change; `tests/rules` and `tests/properties` judge what survives them,
+//! in a program that does not link the edge (`crates/properties/tests/core.rs`). Outcomes are kept
+//! in the target folder, so that `--again` asks only about the survivors of the last run.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::needs::cargo_tool;
@@ -53,9 +53,26 @@ pub(crate) struct Mutants {
     again: bool,
 }
 
-/// Whose tests must notice, and which of them.
-const TEST_PACKAGES: &str = "hallpass-session,hallpass-properties";
-const TESTS: [&str; 3] = ["--lib", "--test", "core"];
+/// The tests that judge, the cheap ones first.
+const JUDGES: [Judge; 2] = [
+    Judge {
+        label: "mutants before the unit tests",
+        package: "hallpass-session",
+        tests: &["--lib"],
+    },
+    Judge {
+        label: "survivors before the rule and property tests",
+        package: "hallpass-properties",
+        tests: &["--test", "core"],
+    },
+];
+
+/// One set of tests.
+struct Judge {
+    label: &'static str,
+    package: &'static str,
+    tests: &'static [&'static str],
+}
 
 /// What the run came to.
 #[derive(Serialize)]
@@ -80,17 +97,26 @@ impl Mutants {
             [] => CORE.map(str::to_owned).to_vec(),
             files => files.to_vec(),
         };
-        if !self.again && state().exists() {
-            fs::remove_dir_all(state())?;
-        }
         fs::create_dir_all(state())?;
-        let mut outcomes = kept()?;
-        outcomes.retain(|_, had| had != MISSED);
-        // Survivors make cargo-mutants fail; they are counted below.
-        let finished = step::observe("testing mutants", self.command(&files)?)?;
-        outcomes.extend(read_outcomes(&finished.output)?);
-        fs::write(state().join(KEPT), serde_json::to_string(&outcomes)?)?;
-        let found = Found::count(files, &outcomes);
+        let mut kept = if self.again {
+            Kept::read()?
+        } else {
+            Kept::default()
+        };
+        kept.outcomes.retain(|_, had| had != MISSED);
+        for (number, judge) in JUDGES.iter().enumerate() {
+            let order = if number > 0 || self.again {
+                Order::Continue
+            } else {
+                Order::Begin
+            };
+            // Survivors make cargo-mutants fail; they are counted below.
+            let finished = step::observe(judge.label, judge.command(&files, order)?)?;
+            kept.outcomes.extend(read_outcomes(&finished.output)?);
+        }
+        kept.seconds += began.elapsed().as_secs();
+        fs::write(Kept::file(), serde_json::to_string(&kept)?)?;
+        let found = Found::count(files, &kept.outcomes);
         for missed in &found.missed {
             println!("missed: {missed}");
         }
@@ -100,12 +126,23 @@ impl Mutants {
             found.killed + found.missed.len(),
             found.killed_percent
         );
-        let file = runs::write("mutants", began.elapsed(), &found)?;
+        let file = runs::write("mutants", Duration::from_secs(kept.seconds), &found)?;
         eprintln!("wrote {}", file.display());
         found.judge()
     }
+}
 
-    fn command(&self, files: &[String]) -> Result<Command> {
+/// Which mutants a set of tests is asked about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// All.
+    Begin,
+    /// Those that survived before.
+    Continue,
+}
+
+impl Judge {
+    fn command(&self, files: &[String], order: Order) -> Result<Command> {
         let tool = cargo_tool::cargo_mutants();
         let folder = tool.folder()?.context("cargo-mutants is missing")?;
         let mut command = tied::command("nice");
@@ -113,14 +150,16 @@ impl Mutants {
         for file in files {
             command.args(["--file", &format!("crates/session/src/{file}.rs")]);
         }
-        command.args(["--baseline", "skip", "--no-shuffle", "--timeout", HANG_SECS]);
+        command.args(["--no-shuffle", "--timeout", HANG_SECS]);
         command.args(["--jobs", "1", "--profile", "mutants"]);
-        command.args(["--test-package", TEST_PACKAGES]);
+        command.args(["--test-package", self.package]);
         command.arg("--output").arg(state());
-        if self.again {
+        if order == Order::Continue {
             command.arg("--iterate");
         }
-        command.arg("--").args(TESTS);
+        command.arg("--").args(self.tests);
+        // What is below the rules is compiled once for all runs.
+        command.env("CARGO_TARGET_DIR", state().join("build"));
         command.env("PATH", path_search::with_first(&[folder])?);
         command.current_dir(workspace::root());
         Ok(command)
@@ -159,18 +198,26 @@ impl Found {
 
 /// The word for a mutant that no test noticed.
 const MISSED: &str = "MissedMutant";
-/// Outcomes of this and earlier runs, in the folder of [`state`].
-const KEPT: &str = "outcomes.json";
-
-fn state() -> PathBuf {
-    workspace::target().join("mutants")
+/// This run and those it continues.
+#[derive(Default, Serialize, Deserialize)]
+struct Kept {
+    seconds: u64,
+    outcomes: Outcomes,
 }
 
-fn kept() -> Result<Outcomes> {
-    match fs::read_to_string(state().join(KEPT)) {
-        Ok(text) => Ok(serde_json::from_str(&text)?),
-        Err(_) => Ok(Outcomes::new()),
+impl Kept {
+    fn file() -> PathBuf {
+        state().join("outcomes.json")
     }
+
+    fn read() -> Result<Self> {
+        let text = fs::read_to_string(Self::file()).context("no earlier run to continue")?;
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+fn state() -> PathBuf {
+    workspace::target().join("mutation")
 }
 
 /// What one run of cargo-mutants has written down; `printed` is shown when it wrote nothing.
