@@ -261,6 +261,8 @@ fn end_to_end(folder: &'static str) -> Result<Run> {
     let mut command = node::command()?;
     command.args(["--test", "--test-reporter=spec"]);
     command.arg(format!("--test-timeout={NODE_TEST_TIMEOUT_MS}"));
+    // Files mostly wait for tokens to end, each on ports and state of its own.
+    command.arg("--test-concurrency=2");
     command.args(tests).current_dir(workspace::root());
     command.env("HALLPASS_XTASK", workspace::target().join("debug/xtask"));
     command.env("HALLPASS_BIN_DIR", programs);
