@@ -244,6 +244,7 @@ mod tests {
     fn parse_takes_both_curves_and_all_three_names() {
         let mut newer = ed25519("b");
         newer["alg"] = "Ed25519".into();
+        newer["key_ops"] = json!(["verify"]);
         let p256 =
             json!({"kty":"EC","crv":"P-256","use":"sig","alg":"ES256","kid":"c","x":X,"y":X});
 
@@ -291,6 +292,7 @@ mod tests {
         );
         assert_eq!(parse(&[]).unwrap_err(), KeySetFault::Form);
         let many: Vec<Value> = (0..17).map(|n| ed25519(&n.to_string())).collect();
+        assert!(parse(&many[..16]).is_ok());
         assert_eq!(parse(&many).unwrap_err(), KeySetFault::Form);
         assert_eq!(JwkSet::parse(&json!([])).unwrap_err(), KeySetFault::Form);
     }
@@ -311,6 +313,25 @@ mod tests {
             VerificationKey::from_hmac_secret(&[1; 32]).unwrap().kid(),
             "hs256"
         );
+    }
+
+    #[test]
+    fn with_adds_the_secrets_key_and_keeps_the_others() {
+        let keyring = parse(&[ed25519("a"), ed25519("b")]).unwrap();
+        let secret = |byte| VerificationKey::from_hmac_secret(&[byte; 32]).unwrap();
+
+        let keyring = keyring.checked(|_| true).unwrap();
+        let keyring = keyring.with(secret(1)).with(secret(2));
+
+        assert_eq!(keyring.find("hs256").unwrap().material(), [2; 32]);
+        assert!(keyring.find("a").is_some() && keyring.find("b").is_some());
+        assert_eq!(keyring.0.len(), 3);
+    }
+
+    #[test]
+    fn debug_names_the_key_and_prints_no_material() {
+        let key = VerificationKey::from_hmac_secret(b"a secret of thirty-two bytes    ").unwrap();
+        assert_eq!(format!("{key:?}"), "VerificationKey(hs256, HS256)");
     }
 
     #[test]
