@@ -97,10 +97,6 @@ impl<'de> Visitor<'de> for Strict {
         Ok(value.into())
     }
 
-    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let item = self.deeper()?;
         let mut array = Vec::new();
@@ -125,7 +121,22 @@ impl<'de> Visitor<'de> for Strict {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, parse_object};
+    use super::{parse, parse_as, parse_object};
+    use serde_json::json;
+
+    #[test]
+    fn parse_returns_every_kind_of_value() {
+        let text = br#"{"a":[null,true,false,0,-7,18446744073709551615,1.5,"\u00fc",""],"b":{}}"#;
+        let value = json!({"a": [null, true, false, 0, -7, u64::MAX, 1.5, "\u{fc}", ""], "b": {}});
+        assert_eq!(parse(text), Some(value));
+    }
+
+    #[test]
+    fn parse_as_reads_a_type_and_refuses_a_member_twice() {
+        assert_eq!(parse_as::<Vec<u8>>(b"[1,2]"), Some(vec![1, 2]));
+        assert_eq!(parse_as::<Vec<u8>>(b"[1,-2]"), None);
+        assert_eq!(parse_as::<serde_json::Value>(br#"{"a":1,"a":1}"#), None);
+    }
 
     #[test]
     fn parse_refuses_member_twice_at_every_depth_and_spelling() {

@@ -17,6 +17,8 @@ pub const HS256_KID: &str = "hs256";
 pub const MIN_HMAC_KEY_BYTES: usize = 32;
 /// Most keys in one set: two of every algorithm during a rotation, and room.
 const MAX_KEYS: usize = 16;
+/// 32 bytes in base64url.
+const COORDINATE_CHARACTERS: usize = 43;
 /// Longest `kid`, in bytes.
 pub(crate) const MAX_KID_BYTES: usize = 64;
 
@@ -216,9 +218,12 @@ fn is_for_verification(jwk: &Map<String, Value>) -> bool {
     })
 }
 
-/// Both curves have coordinates of 32 bytes, 43 characters.
+/// Both curves have coordinates of 32 bytes, which are 43 characters and no other number of them.
 fn coordinate(text: &str) -> Option<Vec<u8>> {
-    base64url::decode(text).filter(|bytes| text.len() == 43 && bytes.len() == 32)
+    if text.len() != COORDINATE_CHARACTERS {
+        return None;
+    }
+    base64url::decode(text)
 }
 
 pub(crate) fn is_kid(kid: &str) -> bool {

@@ -264,6 +264,8 @@ mod tests {
         assert!(!path("/publicity/a").matches("/public/*"));
         assert!(!path("/public/a").matches("/public"));
         assert!(!path("/Public/a").matches("/public/*"));
+        assert!(!path("/public").matches("/pub*"));
+        assert!(path("/pub*").matches("/pub*"));
     }
 
     #[test]
@@ -295,6 +297,7 @@ mod tests {
 
         assert_eq!(path.return_to(Some("x=1&y=2#")), "/a/b%3Fx%3D1%26y%3D2%23");
         assert_eq!(path.return_to(None), "/a/b");
+        assert_eq!(path.return_to(Some("")), "/a/b");
         assert_eq!(path.return_to(Some(&"q".repeat(3000))), "/");
     }
 }
