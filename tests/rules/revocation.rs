@@ -229,6 +229,85 @@ fn forget_before_drops_buckets_past_their_end_and_the_grace() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn forget_before_keeps_what_an_older_epoch_still_revokes() {
+    let mut list = list(&ListClaims {
+        sessions: vec![bucket(NOW + 60, &[1]), bucket(NOW + 120, &[2])],
+        ..list_claims()
+    });
+    let next = ListClaims {
+        epoch: "e2".to_owned(),
+        began: NOW,
+        sessions: vec![bucket(NOW + 120, &[3, 4])],
+        ..list_claims()
+    };
+    apply(&mut list, &next).expect("a new epoch");
+    assert_eq!(list.entries(), 4);
+
+    list.forget_before(Seconds::new(0), UnixSeconds::new(NOW + 60));
+    assert_eq!(list.entries(), 3);
+    assert!(!revokes(&list, 1) && revokes(&list, 2) && revokes(&list, 3));
+
+    list.forget_before(Seconds::new(0), UnixSeconds::new(NOW + 120));
+    assert_eq!(list.entries(), 0);
+    assert!(!revokes(&list, 2) && !revokes(&list, 3));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn forget_before_makes_room_for_further_epochs() {
+    let epoch = |number: u64, indexes: &[u32]| ListClaims {
+        epoch: format!("f{number}"),
+        began: NOW - 50 + number,
+        sessions: vec![bucket(NOW + 60 * number, indexes)],
+        ..list_claims()
+    };
+    let mut list = list(&epoch(1, &[1]));
+    for number in 2..=5 {
+        let next = epoch(number, &[u32::try_from(number).expect("small")]);
+        apply(&mut list, &next).expect("a new epoch");
+    }
+    assert_eq!(list.entries(), 5, "four older epochs are kept");
+
+    list.forget_before(Seconds::new(0), UnixSeconds::new(NOW + 60));
+    apply(&mut list, &epoch(6, &[6])).expect("a new epoch");
+    assert_eq!(list.entries(), 5, "only the forgotten one is gone");
+
+    apply(&mut list, &epoch(7, &[7])).expect("a new epoch");
+    assert_eq!(list.entries(), 5, "the oldest one made room");
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn apply_takes_a_new_epoch_that_began_in_the_same_second() {
+    let mut list = list(&ListClaims {
+        revoked_before: 7,
+        ..list_claims()
+    });
+    let next = ListClaims {
+        epoch: "e2".to_owned(),
+        to: 1,
+        ..list_claims()
+    };
+
+    apply(&mut list, &next).expect("a new epoch");
+
+    assert_eq!(
+        (list.position().epoch.as_str(), list.position().to),
+        ("e2", 1)
+    );
+    assert_eq!(list.revoked_before(), UnixSeconds::new(7));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn apply_refuses_a_list_at_its_end_and_takes_it_the_second_before() {
+    let mut list = list(&list_claims());
+    let ending = |exp| ListClaims {
+        exp,
+        ..delta(10, 11, &[1])
+    };
+    assert_eq!(apply(&mut list, &ending(NOW)), Err(ListFault::Expired));
+    assert_eq!(apply(&mut list, &ending(NOW + 1)), Ok(()));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn new_refuses_changes_without_a_whole_list() {
     let outcome = RevocationList::new(
         verified_list(&delta(10, 11, &[1])),
@@ -267,6 +346,7 @@ fn list_header_returns_what_it_wrote_and_refuses_the_rest() {
         "epoch=\"\", to=1, confirmed_ms=1",
         "epoch=\"e\", to=-1, confirmed_ms=1",
         "epoch=\"e\", to=1",
+        "epoch=\"e\"f\", to=1, confirmed_ms=1",
         "to=1, epoch=\"e\", confirmed_ms=1",
     ] {
         assert_eq!(ListHeader::parse(text), None, "{text}");

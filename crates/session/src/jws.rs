@@ -316,3 +316,188 @@ pub(crate) fn read_header(
     }
     Ok((Algorithm::parse(alg), kid.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{KeyMismatch, Kind, Malformed, Unverified, Verdict, claims_typ};
+    use crate::base64url::encode;
+    use crate::keyring::{JwkSet, Keyring, VerificationKey};
+    use serde_json::{Map, Value, json};
+
+    const KIND: Kind = Kind {
+        typ: "t",
+        max_bytes: 2000,
+    };
+    const HEADER: &str = r#"{"alg":"HS256","kid":"hs256","typ":"t"}"#;
+
+    fn compact(header: &str, payload: &str, signature: &[u8]) -> String {
+        let [header, payload, signature] =
+            [header.as_bytes(), payload.as_bytes(), signature].map(encode);
+        format!("{header}.{payload}.{signature}")
+    }
+
+    fn parse(text: &str) -> Result<Unverified<Map<String, Value>>, Malformed> {
+        Unverified::parse(text, KIND)
+    }
+
+    fn keyring() -> Keyring {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let jwk = json!({"kty":"OKP","crv":"Ed25519","use":"sig","alg":"EdDSA","kid":"k1","x":x});
+        let set = JwkSet::parse(&json!({"keys": [jwk]})).unwrap();
+        let hmac = VerificationKey::from_hmac_secret(&[1; 32]).unwrap();
+        set.checked(|_| true).unwrap().with(hmac)
+    }
+
+    #[test]
+    fn parse_takes_each_part_at_its_longest_and_refuses_one_more() {
+        let header = |bytes: usize| format!("{HEADER:bytes$}");
+        assert!(parse(&compact(&header(512), "{}", &[0; 64])).is_ok());
+        assert!(parse(&compact(&header(513), "{}", &[0; 64])).is_err());
+        assert!(parse(&compact(HEADER, "{}", &[0; 65])).is_err());
+
+        let whole = |spaces: usize| compact(HEADER, &format!("{{}}{:spaces$}", ""), &[0; 64]);
+        let (fits, longer) = (1..)
+            .map(|spaces| (whole(spaces), whole(spaces + 1)))
+            .find(|(_, longer)| longer.len() > KIND.max_bytes)
+            .unwrap();
+        let exact = Kind {
+            max_bytes: fits.len(),
+            ..KIND
+        };
+        assert!(Unverified::parse(&fits, exact).is_ok());
+        assert_eq!(
+            Unverified::parse(&longer, exact).err(),
+            Some(Malformed::TooLong)
+        );
+    }
+
+    #[test]
+    fn parse_says_what_is_wrong_with_the_form() {
+        let good = compact(HEADER, "{}", &[0; 64]);
+        let [header, payload, signature] = good.split('.').collect::<Vec<_>>()[..] else {
+            panic!("three parts");
+        };
+        for (text, fault) in [
+            (format!(".{payload}.{signature}"), Malformed::Parts),
+            (format!("{header}..{signature}"), Malformed::Parts),
+            (format!("{header}.{payload}."), Malformed::Parts),
+            (format!("{header}.{payload}"), Malformed::Parts),
+            (
+                format!("{header}~.{payload}.{signature}"),
+                Malformed::Alphabet,
+            ),
+            (
+                format!("{header}.{payload}~.{signature}"),
+                Malformed::Alphabet,
+            ),
+            (format!("{header}.{payload}.~~~~"), Malformed::Alphabet),
+            (
+                format!("{header}.{payload}.AB"),
+                Malformed::SignatureEncoding,
+            ),
+            (
+                format!("{header}.{payload}.{signature}AAA"),
+                Malformed::PartTooLong,
+            ),
+            (
+                format!("{}.{payload}.{signature}", "A".repeat(684)),
+                Malformed::PartTooLong,
+            ),
+            (
+                format!("A.{payload}.{signature}"),
+                Malformed::HeaderEncoding,
+            ),
+            (
+                format!("{header}.A.{signature}"),
+                Malformed::PayloadEncoding,
+            ),
+            (
+                format!("{header}.{header}A.{signature}"),
+                Malformed::PayloadEncoding,
+            ),
+            (compact("[]", "{}", &[0; 64]), Malformed::HeaderJson),
+            (compact(HEADER, "[]", &[0; 64]), Malformed::PayloadJson),
+            (
+                compact(&HEADER.replace("\"t\"", "\"T\""), "{}", &[0; 64]),
+                Malformed::Typ,
+            ),
+            (
+                compact(&HEADER.replace("\"hs256\"", "\"\""), "{}", &[0; 64]),
+                Malformed::Kid,
+            ),
+            (
+                compact(&HEADER.replace("\"t\"", "1"), "{}", &[0; 64]),
+                Malformed::HeaderMembers,
+            ),
+        ] {
+            assert_eq!(parse(&text).err(), Some(fault), "{text}");
+        }
+    }
+
+    #[test]
+    fn question_names_the_bytes_the_signature_and_the_key() {
+        let text = compact(HEADER, r#"{"a":1}"#, &[7; 32]);
+        let question = parse(&text).unwrap().question(&keyring()).unwrap();
+
+        assert_eq!(question.compact(), text);
+        assert_eq!(question.signing_input(), text.rsplit_once('.').unwrap().0);
+        assert_eq!(question.signature(), [7; 32]);
+        assert_eq!(question.key().kid(), "hs256");
+        assert_eq!(question.answered(Verdict::Bad).err(), Some(Verdict::Bad));
+
+        let question = parse(&text).unwrap().question(&keyring()).unwrap();
+        let verified = question.answered(Verdict::Good).unwrap();
+        assert_eq!(
+            (verified.kid(), &verified.content()["a"]),
+            ("hs256", &json!(1))
+        );
+        assert_eq!(verified.into_content()["a"], 1);
+    }
+
+    #[test]
+    fn question_tells_an_unknown_key_from_another_algorithm() {
+        let ask = |alg: &str, kid: &str| {
+            let header = json!({"alg": alg, "kid": kid, "typ": "t"}).to_string();
+            let jws = parse(&compact(&header, "{}", &[0; 32])).unwrap();
+            assert_eq!(jws.kid(), kid);
+            jws.question(&keyring()).err()
+        };
+        assert_eq!(ask("HS256", "hs256"), None);
+        assert_eq!(ask("EdDSA", "k1"), None);
+        assert_eq!(ask("EdDSA", "k2"), Some(KeyMismatch::UnknownKid));
+        for (alg, kid) in [
+            ("Ed25519", "k1"),
+            ("HS256", "k1"),
+            ("none", "k1"),
+            ("EdDSA", "hs256"),
+        ] {
+            assert_eq!(
+                ask(alg, kid),
+                Some(KeyMismatch::OtherAlgorithm),
+                "{alg} {kid}"
+            );
+        }
+    }
+
+    #[test]
+    fn claims_typ_looks_at_the_header_only() {
+        let header = encode(HEADER.as_bytes());
+        assert!(claims_typ(&format!("{header}.~.~"), "t"));
+        assert!(claims_typ(&format!("{header}.."), "t"));
+        assert!(claims_typ(
+            &format!("{}..", encode(format!("{HEADER:512}").as_bytes())),
+            "t"
+        ));
+        for text in [
+            header.clone(),
+            format!("{header}."),
+            format!(".{header}."),
+            format!("{header}~.."),
+            format!("{}..", encode(b"[\"t\"]")),
+            format!("{}..", encode(format!("{HEADER:513}").as_bytes())),
+        ] {
+            assert!(!claims_typ(&text, "t"), "{text}");
+        }
+        assert!(!claims_typ(&format!("{header}.."), "T"));
+    }
+}
