@@ -203,6 +203,12 @@ pub(super) fn comparisons() -> Vec<Compared> {
     vec![
         plain("remembered by JS that only forwards", "remembered", base),
         plain("EdDSA by JS that only forwards", "cold_eddsa", base),
+        // How much two processes differ that do the same: what the next three have to exceed.
+        plain(
+            "remembered: with WebCrypto by without, the same work",
+            "remembered",
+            &["wasm_remembered"],
+        ),
         plain("EdDSA: WebCrypto by wasm", "cold_eddsa", &["wasm_eddsa"]),
         plain("ES256: WebCrypto by wasm", "cold_es256", &["wasm_es256"]),
         plain("HS256: WebCrypto by wasm", "cold_hs256", &["wasm_hs256"]),
