@@ -52,6 +52,16 @@ impl Arrival {
         platform::header(&self.headers, name)
     }
 
+    /// The zone's own origin on the scheme's own port: which port the client names is not ours to
+    /// follow.
+    pub(crate) fn zone_origin(&self) -> String {
+        let scheme = self
+            .origin
+            .split_once("://")
+            .map_or("https", |(scheme, _)| scheme);
+        format!("{scheme}://{}", self.host)
+    }
+
     /// Whether the method may change something.
     pub(crate) fn is_unsafe(&self) -> bool {
         !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS")

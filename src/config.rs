@@ -173,6 +173,7 @@ impl Settings {
             SettingsFault::new(&key, why.inner())
         })?;
         written.check_bounds()?;
+        written.check_names()?;
         let rules = written.rules()?;
         let policy = TokenPolicy {
             issuer: non_empty("issuer", &written.issuer)?,
@@ -278,6 +279,24 @@ impl Written {
         within("service_timeout_ms", self.service_timeout_ms, 100, 30_000)
     }
 
+    /// A name that no request can have would be a guard that guards nothing.
+    fn check_names(&self) -> Result<(), SettingsFault> {
+        if !self.csrf_origins.iter().all(|origin| is_origin(origin)) {
+            let wanted = "origins such as https://partner.example";
+            return Err(SettingsFault::new("csrf_origins", wanted));
+        }
+        if self.assertion_audience.as_deref() == Some("") {
+            return Err(SettingsFault::new(
+                "assertion_audience",
+                "must not be empty",
+            ));
+        }
+        if !self.strip_headers.iter().all(|name| is_header_name(name)) {
+            return Err(SettingsFault::new("strip_headers", "names of headers"));
+        }
+        Ok(())
+    }
+
     fn rules(&self) -> Result<Rules, SettingsFault> {
         let list_max_age = Seconds::new(self.list_max_age_secs);
         Rules::new(
@@ -350,6 +369,21 @@ fn within(key: &str, value: u64, least: u64, most: u64) -> Result<(), SettingsFa
             format_args!("{value} is not between {least} and {most}"),
         ))
     }
+}
+
+/// As browsers write it in `Origin`: scheme, host, perhaps a port, all lower case.
+fn is_origin(text: &str) -> bool {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-:[]".contains(&b);
+    host.is_some_and(|host| !host.is_empty() && host.bytes().all(plain))
+}
+
+/// RFC 9110 §5.6.2.
+fn is_header_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !name.is_empty() && name.bytes().all(plain)
 }
 
 fn non_empty(key: &str, value: &str) -> Result<String, SettingsFault> {

@@ -10,7 +10,7 @@
 //!
 //! Source: docs/protocol.md §3 (age of the list), §9 (`on_outage`).
 
-use crate::isolate::{Edge, count};
+use crate::isolate::{Edge, count, is_ahead};
 use crate::platform;
 use crate::route::{OnOutage, Rule};
 use crate::service::ListAnswer;
@@ -76,7 +76,8 @@ pub(crate) fn refresh_behind(edge: &Rc<Edge>, context: &Context) {
             let _ = fetch_keys(&edge).await;
         });
     }
-    let idle = edge.list.borrow().polling_until_ms <= now_ms;
+    let polling_until_ms = edge.list.borrow().polling_until_ms;
+    let idle = !is_ahead(polling_until_ms, now_ms, poll_deadline_ms(edge));
     if idle && edge.list.borrow().known.is_some() && !rests(edge, now_ms) {
         let edge = Rc::clone(edge);
         edge.list.borrow_mut().polling_until_ms = now_ms.saturating_add(poll_deadline_ms(&edge));
@@ -134,7 +135,7 @@ fn keys_are_young(edge: &Edge, now_ms: i64) -> bool {
 /// Whether the last attempt failed so lately that another is not worth it.
 fn rests(edge: &Edge, now_ms: i64) -> bool {
     let failed_ms = last_failure_ms(edge);
-    failed_ms != 0 && now_ms.saturating_sub(failed_ms) < REST_AFTER_FAILURE_MS
+    failed_ms != 0 && (0..REST_AFTER_FAILURE_MS).contains(&now_ms.saturating_sub(failed_ms))
 }
 
 /// When an attempt failed that nothing has made good since; 0 for none.
@@ -304,7 +305,14 @@ fn confirm(edge: &Edge, proven: &Position, confirmed_ms: i64) -> Result<(), Outa
     let held = memory.known.as_ref().map(RevocationList::position);
     match held {
         Some(held) if held == proven => {
-            memory.confirmed_ms = memory.confirmed_ms.max(confirmed_ms);
+            // What lies ahead was noted before the clock stepped back.
+            let before_ms = memory.confirmed_ms;
+            let sound = before_ms <= platform::now_ms();
+            memory.confirmed_ms = if sound {
+                before_ms.max(confirmed_ms)
+            } else {
+                confirmed_ms
+            };
             Ok(())
         }
         // Another answer was faster and went further: this one confirms nothing.

@@ -210,13 +210,12 @@ async fn judge(
     if presented.token().is_none() && presented.renewal().is_none() {
         return without_session(Refusal::SessionMissing, access, Renewing::Idle);
     }
-    let footing = freshness::prepare(edge, rule).await?;
+    let prepared = freshness::prepare(edge, rule).await?;
     freshness::refresh_behind(edge, context);
-    let grace = match footing {
-        Footing::Firm => Seconds::default(),
-        Footing::Degraded => rule.outage_grace,
+    let (judged, footing) = match judge_token(edge, &presented, rule).await? {
+        Ok((session, footing)) => (Ok(session), footing),
+        Err(refusal) => (Err(refusal), prepared),
     };
-    let judged = judge_token(edge, &presented, grace).await?;
     let can_renew = if presented.renewal().is_some() {
         CanRenew::Possible
     } else {
@@ -264,14 +263,11 @@ async fn renew_first(
     if names_another_session(edge, presented, &renewal).await {
         return without_session(Refusal::CredentialsConflict, access, Renewing::Idle);
     }
-    let session = renewal.session.clone();
+    let token = Rc::clone(renewal.session.token());
+    let (session, footing) = verification::admit(edge, token, rule).await?;
     let renewing = Renewing::Done(Box::new(renewal));
-    match admission::decide(
-        Ok(session),
-        CanRenew::Impossible,
-        &rule.demands,
-        arrival::now(),
-    ) {
+    let now = arrival::now();
+    match admission::decide(Ok(session), CanRenew::Impossible, &rule.demands, now) {
         Admission::Forward(session) => Ok(Admitted::session(session, footing, renewing)),
         Admission::Refuse(refusal) => Err(refusal.into()),
         _ => Ok(Admitted::nobody(footing, renewing)),
@@ -287,7 +283,15 @@ async fn within_grace(
     if rule.on_outage == OnOutage::Refuse || rule.outage_grace == Seconds::default() {
         return Err(outage);
     }
-    let judged = judge_token(edge, presented, rule.outage_grace).await?;
+    let Some((token, _)) = presented.token() else {
+        return Err(outage);
+    };
+    let verified = verification::verify(edge, token).await?;
+    let judged = match verification::admit_now(edge, verified, rule.outage_grace) {
+        Ok(session) => Ok(session),
+        Err(Stop::Refused(refusal)) => Err(refusal),
+        Err(stop) => return Err(stop),
+    };
     match admission::decide(judged, CanRenew::Impossible, &rule.demands, arrival::now()) {
         Admission::Forward(session) => Ok(Admitted::session(
             session,
@@ -302,13 +306,13 @@ async fn within_grace(
 async fn judge_token(
     edge: &Rc<Edge>,
     presented: &Presented,
-    grace: Seconds,
-) -> Result<Result<LiveSession, Refusal>, Stop> {
+    rule: &Rule,
+) -> Result<Result<(LiveSession, Footing), Refusal>, Stop> {
     let Some((token, _)) = presented.token() else {
         return Ok(Err(Refusal::SessionMissing));
     };
-    match verification::judge(edge, token, grace, arrival::now()).await {
-        Ok(session) => Ok(Ok(session)),
+    match verification::judge(edge, token, rule).await {
+        Ok(judged) => Ok(Ok(judged)),
         Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
         Err(stop) => Err(stop),
     }

@@ -20,7 +20,6 @@ use hallpass_session::json;
 use hallpass_session::presented::Presented;
 use hallpass_session::refusal::Outage;
 use hallpass_session::renewal::RenewalToken;
-use hallpass_session::time::Seconds;
 use hallpass_session::wire::{
     CLEAR_SESSION_HEADER, MAX_SET_SESSION_BYTES, RevokeMine, SET_SESSION_HEADER, SetSession,
 };
@@ -37,26 +36,28 @@ pub(crate) async fn take(
     context: &Context,
 ) -> Result<Option<CookieChange>, Stop> {
     let headers = response.headers();
-    if platform::header(&headers, CLEAR_SESSION_HEADER).is_some_and(|value| value == "1") {
+    // A stored answer was meant for somebody else.
+    let from_cache = platform::header(&headers, "age").is_some();
+    let clears = platform::header(&headers, CLEAR_SESSION_HEADER).is_some_and(|it| it == "1");
+    if clears && !from_cache {
         end_presented(edge, arrival, context);
         return Ok(Some(CookieChange::clear()));
     }
     let Some(text) = platform::header(&headers, SET_SESSION_HEADER) else {
         return Ok(None);
     };
-    let from_cache = platform::header(&headers, "age").is_some();
     let set = read(&text).filter(|set| !from_cache && set.request == arrival.id);
     let set = set.ok_or_else(|| refuse("not an answer to this request"))?;
     freshness::prepare(edge, rule).await?;
-    let now = arrival::now();
-    let judged = verification::judge(edge, &set.session_token, Seconds::default(), now).await;
+    let judged = verification::judge(edge, &set.session_token, rule).await;
     let session = match judged {
-        Ok(session) => session,
+        Ok((session, _)) => session,
         Err(Stop::Outage(outage)) => return Err(outage.into()),
         Err(stop) => return Err(refuse(stop.code())),
     };
     replace_presented(edge, arrival, &session.claims().sid, context).await;
     let persistence = Persistence::of(set.session_ends_at, set.persistent);
+    let now = arrival::now();
     Ok(Some(CookieChange::store(
         &set.session_token,
         &set.renewal_token,

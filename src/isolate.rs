@@ -133,13 +133,52 @@ impl Edge {
     }
 }
 
-/// Whole seconds from one time to a later one, rounded up so that a bound is never passed unseen.
+/// Most that a clock may step back unnoticed, in milliseconds.
+const BACK_STEP_MS: i64 = 1000;
+
+/// Whether a deadline of at most `most_ms` still lies ahead. One further away was set before the
+/// clock stepped back, and is over.
+pub(crate) fn is_ahead(until_ms: i64, now_ms: i64, most_ms: i64) -> bool {
+    (1..=most_ms).contains(&until_ms.saturating_sub(now_ms))
+}
+
+/// Whole seconds from one time to a later one, rounded up so that a bound is never passed unseen; a
+/// time in the future is as old as can be, since the clock has stepped back behind it.
 pub(crate) fn elapsed(from_ms: i64, to_ms: i64) -> Seconds {
-    let ms = u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0);
-    Seconds::new(ms.div_ceil(1000))
+    let ms = to_ms.saturating_sub(from_ms);
+    if ms < -BACK_STEP_MS {
+        return Seconds::new(u64::MAX);
+    }
+    Seconds::new(u64::try_from(ms).unwrap_or(0).div_ceil(1000))
 }
 
 /// Adds one.
 pub(crate) fn count(counter: &Cell<u64>) {
     counter.set(counter.get().saturating_add(1));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{elapsed, is_ahead};
+    use hallpass_session::time::Seconds;
+
+    #[test]
+    fn elapsed_rounds_up_and_takes_the_future_for_ages_ago() {
+        for (from, to, secs) in [
+            (0, 0, 0),
+            (0, 1, 1),
+            (0, 10_000, 10),
+            (0, 10_001, 11),
+            (1000, 0, 0),
+            (1001, 0, u64::MAX),
+        ] {
+            assert_eq!(elapsed(from, to), Seconds::new(secs), "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn is_ahead_ends_with_the_deadline_and_with_a_clock_that_stepped_back() {
+        assert!(is_ahead(100, 99, 50) && is_ahead(100, 50, 50));
+        assert!(!is_ahead(100, 100, 50) && !is_ahead(100, 49, 50) && !is_ahead(0, 100, 50));
+    }
 }

@@ -226,20 +226,20 @@ impl Visit<'_> {
     /// Clears the cookies whatever happens, and says so when the session could not be ended.
     async fn sign_out(&self) -> Result<Response, Stop> {
         let ended = match credentials::read(self.arrival) {
-            Ok(presented) => handoff::end(self.edge, &presented).await,
-            Err(_) => Ok(()),
+            Ok(presented) => {
+                let ended = handoff::end(self.edge, &presented).await;
+                ended.map_err(|outage| (outage.into(), Message::SignedOutHere))
+            }
+            // Nobody knows which of two sessions is meant: both cookies go, neither session ends.
+            Err(refusal) => Err((Stop::Refused(refusal), Message::Refused(refusal))),
         };
         let (settings, clear) = (&self.edge.settings, CookieChange::clear());
-        let page = self.arrival.is_page_load();
-        internal(match (page, ended) {
-            (true, Ok(())) => {
-                refusal::page(settings, self.arrival, Message::SignedOut, 200, &clear)
-            }
-            (true, Err(_)) => {
-                refusal::page(settings, self.arrival, Message::SignedOutHere, 503, &clear)
-            }
+        let page = |message, status| refusal::page(settings, self.arrival, message, status, &clear);
+        internal(match (self.arrival.is_page_load(), ended) {
+            (true, Ok(())) => page(Message::SignedOut, 200),
+            (true, Err((stop, message))) => page(message, stop.status()),
             (false, Ok(())) => refusal::no_content(&clear),
-            (false, Err(outage)) => refusal::problem(self.arrival, outage.into(), &clear),
+            (false, Err((stop, _))) => refusal::problem(self.arrival, stop, &clear),
         })
     }
 

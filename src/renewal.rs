@@ -9,7 +9,7 @@
 
 use crate::arrival::{self, Arrival};
 use crate::credentials::{CookieChange, Persistence};
-use crate::isolate::{Edge, count};
+use crate::isolate::{Edge, count, is_ahead};
 use crate::service::Unrenewed;
 use crate::{platform, upstream, verification};
 use hallpass_session::admission::LiveSession;
@@ -112,7 +112,12 @@ pub(crate) async fn renew(
 }
 
 async fn send(edge: &Rc<Edge>, request: &RenewRequest) -> Result<Renewal, Unrenewed> {
-    if edge.renewal_rests_until_ms.get() > platform::now_ms() {
+    let longest_ms = REST_MS.saturating_add(REST_JITTER_MS);
+    if is_ahead(
+        edge.renewal_rests_until_ms.get(),
+        platform::now_ms(),
+        longest_ms,
+    ) {
         return Err(Unrenewed::Outage);
     }
     let outcome = match edge.service.renew(request).await {
@@ -130,13 +135,9 @@ async fn send(edge: &Rc<Edge>, request: &RenewRequest) -> Result<Renewal, Unrene
 
 /// A new token is judged like any other.
 async fn believe(edge: &Rc<Edge>, answer: Renewed) -> Result<Renewal, Unrenewed> {
-    let judged = verification::judge(
-        edge,
-        &answer.session_token,
-        Seconds::default(),
-        arrival::now(),
-    )
-    .await;
+    let verified = verification::verify(edge, &answer.session_token).await;
+    let judged =
+        verified.and_then(|token| verification::admit_now(edge, token, Seconds::default()));
     match judged {
         Ok(session) => Ok(Renewal { session, answer }),
         Err(stop) => {

@@ -15,7 +15,7 @@ use crate::isolate::Edge;
 use crate::platform::{self, Thrown};
 use crate::route::{OnOutage, Rule};
 use hallpass_session::admission::LiveSession;
-use hallpass_session::refusal::Outage;
+use hallpass_session::refusal::{Outage, Refusal};
 use hallpass_session::time::{Seconds, UnixSeconds};
 use js_sys::{Object, Reflect};
 use std::cell::Cell;
@@ -229,9 +229,12 @@ impl Watch {
     fn check_list(&self) -> Result<(), u16> {
         let list = self.edge.list.borrow();
         let known = list.known.as_ref().ok_or(CLOSE_OUTAGE)?;
-        known
-            .judge(self.session.kid(), self.session.claims())
-            .map_err(|_| CLOSE_ENDED)
+        match known.judge(self.session.kid(), self.session.claims()) {
+            // Past its end the token no longer speaks for the session, the service does: a key that
+            // was retired since must not end sockets.
+            Err(Refusal::TokenUntrusted) if arrival::now() >= self.session.claims().exp => Ok(()),
+            outcome => outcome.map_err(|_| CLOSE_ENDED),
+        }
     }
 }
 

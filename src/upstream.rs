@@ -124,11 +124,8 @@ fn rebuild(
     if !matches!(arrival.method.as_str(), "GET" | "HEAD") {
         init.set_body_opt_readable_stream(arrival.request.body().as_ref());
     }
-    let base = edge
-        .settings
-        .upstream_url
-        .as_deref()
-        .unwrap_or(&arrival.origin);
+    let own = arrival.zone_origin();
+    let base = edge.settings.upstream_url.as_ref().unwrap_or(&own);
     platform::request(&format!("{base}{target}"), &init)
 }
 

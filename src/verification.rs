@@ -3,29 +3,55 @@
 //! The order is the rules' (`hallpass_session::token`, `admission`); here a remembered signature
 //! saves the computation, and a key we do not have is fetched once before its token is refused.
 
-use crate::freshness::{self, NamedBy};
+use crate::arrival;
+use crate::freshness::{self, Footing, NamedBy};
 use crate::gate::Stop;
 use crate::isolate::{Edge, count};
+use crate::route::Rule;
 use hallpass_session::admission::LiveSession;
 use hallpass_session::claims::SessionClaims;
 use hallpass_session::jws::{KeyMismatch, SignatureQuestion};
 use hallpass_session::refusal::{Outage, Refusal};
-use hallpass_session::time::{Seconds, UnixSeconds};
+use hallpass_session::time::Seconds;
 use hallpass_session::token::{self, UnverifiedToken, VerifiedToken};
 use std::rc::Rc;
 
-/// Judges a session token, up to `grace` past its `exp`.
+/// Judges a session token for a route.
 pub(crate) async fn judge(
     edge: &Rc<Edge>,
     text: &str,
-    grace: Seconds,
-    now: UnixSeconds,
-) -> Result<LiveSession, Stop> {
+    rule: &Rule,
+) -> Result<(LiveSession, Footing), Stop> {
     let verified = verify(edge, text).await?;
+    admit(edge, verified, rule).await
+}
+
+/// Admits a verified token for a route. Time has passed with every wait before: the list's age is
+/// looked at here, and nothing is awaited between that look and the decision.
+pub(crate) async fn admit(
+    edge: &Rc<Edge>,
+    token: Rc<VerifiedToken>,
+    rule: &Rule,
+) -> Result<(LiveSession, Footing), Stop> {
+    let footing = freshness::prepare(edge, rule).await?;
+    let grace = match footing {
+        Footing::Firm => Seconds::default(),
+        Footing::Degraded => rule.outage_grace,
+    };
+    Ok((admit_now(edge, token, grace)?, footing))
+}
+
+/// Admits a verified token by the list as it is, up to `grace` past its `exp`.
+pub(crate) fn admit_now(
+    edge: &Edge,
+    token: Rc<VerifiedToken>,
+    grace: Seconds,
+) -> Result<LiveSession, Stop> {
     let memory = edge.list.borrow();
     let list = memory.known.as_ref().ok_or(Outage::Service)?;
+    let now = arrival::now();
     Ok(LiveSession::admit(
-        verified,
+        token,
         &edge.settings.policy,
         list,
         grace,

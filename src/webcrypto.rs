@@ -1,13 +1,12 @@
 //! Signatures checked by the platform's `WebCrypto`, which is native code beside our wasm.
 //!
 //! The same question, the same verdict: `hallpass_session` has judged the form, this answers whether
-//! the signature is good. Keys are imported once per isolate; a key that the platform cannot import
-//! (an older runtime without Ed25519) is checked by jwt-simple in wasm instead, which is slower and
-//! says the same.
+//! the signature is good. Keys are imported once per isolate; a key that the platform does not take
+//! (an older runtime without Ed25519), and HS256, are left to jwt-simple in wasm.
 //!
-//! Where the two could differ: Ed25519 signatures that only a signer with odd intentions can make
-//! (a low-order part in `R`), which jwt-simple takes and `WebCrypto` refuses. Nobody without the key
-//! can make one, and here the stricter answer counts.
+//! The two differ on Ed25519 signatures that only the key's holder can make, and only on purpose: an
+//! `R` with a part of low order, which jwt-simple takes and the platform refuses, and the identity as
+//! `R`, the other way round. `tests/e2e/differential.test.mjs` lists them and finds no other.
 
 use hallpass_session::jws::{SignatureQuestion, Verdict};
 use hallpass_session::keyring::{Algorithm, VerificationKey};
@@ -20,6 +19,12 @@ use wasm_bindgen_futures::JsFuture;
 
 /// Most imported keys kept: those of the sets taken in, twice over during a rotation.
 const MAX_KEYS: usize = 64;
+/// The identity as `R` of an Ed25519 signature: the point (0, 1), RFC 8032 §5.1.2.
+const IDENTITY: [u8; 32] = {
+    let mut encoded = [0; 32];
+    encoded[0] = 1;
+    encoded
+};
 
 #[wasm_bindgen]
 extern "C" {
@@ -81,12 +86,25 @@ impl PlatformKeys {
 
 /// Whatever goes wrong, the signature has not been shown to be good.
 async fn verify<C>(question: &SignatureQuestion<C>, key: &JsValue) -> Verdict {
+    if is_degenerate(question) {
+        return Verdict::Bad;
+    }
     let outcome = ask(question, key).await;
     if outcome.is_ok_and(|good| good == JsValue::TRUE) {
         Verdict::Good
     } else {
         Verdict::Bad
     }
+}
+
+/// Whether it is an Ed25519 signature that gives its key away: with the identity as `R`, `S` is the
+/// private key times a number that everybody knows.
+fn is_degenerate<C>(question: &SignatureQuestion<C>) -> bool {
+    let is_ed25519 = matches!(
+        question.key().algorithm(),
+        Algorithm::EdDsa | Algorithm::Ed25519
+    );
+    is_ed25519 && question.signature().starts_with(&IDENTITY)
 }
 
 async fn ask<C>(question: &SignatureQuestion<C>, key: &JsValue) -> Result<JsValue, JsValue> {
@@ -106,19 +124,21 @@ async fn import(key: &VerificationKey) -> Result<JsValue, JsValue> {
     .await
 }
 
-/// The parameters of an algorithm; the same object serves to import and to verify.
+/// The parameters of an algorithm, the same object to import and to verify.
 fn algorithm(algorithm: Algorithm) -> Result<JsValue, JsValue> {
-    let (name, curve, hash) = match algorithm {
-        Algorithm::EdDsa | Algorithm::Ed25519 => ("Ed25519", None, None),
-        Algorithm::Es256 => ("ECDSA", Some("P-256"), Some("SHA-256")),
-        Algorithm::Hs256 => ("HMAC", None, Some("SHA-256")),
+    let members: &[(&str, &str)] = match algorithm {
+        Algorithm::EdDsa | Algorithm::Ed25519 => &[("name", "Ed25519")],
+        Algorithm::Es256 => &[
+            ("name", "ECDSA"),
+            ("namedCurve", "P-256"),
+            ("hash", "SHA-256"),
+        ],
+        // An HMAC over 500 bytes costs less in wasm than the way to the platform and back.
+        Algorithm::Hs256 => return Err("left to wasm".into()),
     };
     let parameters = Object::new();
-    let members = [("name", Some(name)), ("namedCurve", curve), ("hash", hash)];
     for (member, value) in members {
-        if let Some(value) = value {
-            Reflect::set(&parameters, &member.into(), &value.into())?;
-        }
+        Reflect::set(&parameters, &(*member).into(), &(*value).into())?;
     }
     Ok(parameters.unchecked_into())
 }

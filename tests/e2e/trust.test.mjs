@@ -5,11 +5,12 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { tidyUp } from "./harness/children.mjs";
 import { assertProblem, freshGate, startGate } from "./harness/gate.mjs";
 import { Issuer, Key, encode, hmacCompact, newRenewalToken, roaring } from "./harness/mint.mjs";
 import { problem } from "./harness/stand_in_service.mjs";
-import { RUNTIMES, newKey } from "./harness/system.mjs";
+import { LIST_MAX_AGE_SECS, RUNTIMES, newKey } from "./harness/system.mjs";
 import { now, until } from "./harness/wait.mjs";
 
 tidyUp();
@@ -267,6 +268,28 @@ describe("trust", () => {
       assert.deepEqual([answer.cookies, page.cookies, gate.app.seen.length], [[], [], before], what);
       await fresh.edge.stop();
     }
+  });
+
+  test("edge refuses on a strict route when its list grew too old while it fetched a key", async () => {
+    const routes = [{ path: "/strict", on_outage: "refuse" }];
+    const late = await startGate({ raw: true, settings: { routes, service_timeout_ms: 3000 } });
+    const next = new Key("s2");
+    late.service.kids = [late.issuer.sessionKey.kid, next.kid];
+    assert.equal((await late.withCookie(late.issuer.token(), { path: "/strict" })).status, 200);
+
+    late.service.extraKeys.push(next);
+    /** @type {PromiseWithResolvers<void>} */
+    const silence = Promise.withResolvers();
+    late.service.beforeAnswer = ({ path }) =>
+      path === "/v1/edge/keys" ? sleep(LIST_MAX_AGE_SECS * 1000 + 500) : silence.promise;
+    const token = late.issuer.token({}, { header: { kid: next.kid }, key: next });
+    await late.refuses(
+      () => late.withCookie(token, { path: "/strict" }),
+      "service_unavailable",
+      503,
+    );
+    silence.resolve();
+    await late.stop();
   });
 
   for (const { name, raw } of RUNTIMES) {

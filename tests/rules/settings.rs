@@ -68,6 +68,13 @@ fn parse_names_the_key_that_is_wrong() {
             changed("/upstream_url", json!("http://app/base")),
             "upstream_url",
         ),
+        (with("csrf_origins", json!(["null"])), "csrf_origins"),
+        (
+            with("csrf_origins", json!(["https://a.example/"])),
+            "csrf_origins",
+        ),
+        (with("assertion_audience", json!("")), "assertion_audience"),
+        (with("strip_headers", json!(["x-user:"])), "strip_headers"),
         (changed("/list_max_age_secs", json!(0)), "list_max_age_secs"),
         (changed("/list_poll_secs", json!(6)), "list_poll_secs"),
         (changed("/sign_in_path", json!("/a/../b")), "sign_in_path"),

@@ -53,6 +53,8 @@ pub fn is_genuine(token: &RenewalToken, issuer: &str, secret: &[u8]) -> bool {
 fn session_claims(settings: &Settings, issued: &Issued, jitter: u64) -> SessionClaims {
     let record = &issued.record;
     let life = lifetime(settings, jitter);
+    // No token outlives its session: past the session's end nothing would revoke it.
+    let session_end = record.ends_at.min(record.idle_ends_at());
     SessionClaims {
         iss: settings.issuer.clone(),
         aud: settings.audience.clone(),
@@ -60,7 +62,7 @@ fn session_claims(settings: &Settings, issued: &Issued, jitter: u64) -> SessionC
         sid: base64url::encode(&record.sid),
         idx: record.idx,
         iat: issued.issued_at,
-        exp: issued.issued_at.plus(life).min(record.ends_at),
+        exp: issued.issued_at.plus(life).min(session_end),
         auth_time: record.auth_time,
         nbf: None,
         amr: record.amr.clone(),

@@ -103,6 +103,12 @@ impl LiveSession {
         self.token.content()
     }
 
+    /// Its token, to be admitted again at another time.
+    #[must_use]
+    pub const fn token(&self) -> &Rc<VerifiedToken> {
+        &self.token
+    }
+
     /// The key that signed its token.
     #[must_use]
     pub fn kid(&self) -> &str {

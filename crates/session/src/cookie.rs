@@ -62,8 +62,8 @@ pub fn without_ours(header: &str) -> Option<String> {
 /// Whether a `Set-Cookie` line of the app is about one of our cookies, in any letter case.
 #[must_use]
 pub fn sets_ours(set_cookie: &str) -> bool {
-    let name = set_cookie.split(['=', ';']).next().unwrap_or_default();
-    is_ours_to_others(name)
+    let pair = set_cookie.split(';').next().unwrap_or_default();
+    is_ours_to_others(named(pair))
 }
 
 /// A `Set-Cookie` line that stores `value`.
@@ -98,8 +98,14 @@ fn trim(text: &str) -> &str {
 
 /// Whether a pair is ours, or hides one of ours behind a comma that joined two header lines.
 fn mentions_ours(pair: &str) -> bool {
-    pair.split(',')
-        .any(|part| is_ours_to_others(part.split('=').next().unwrap_or_default()))
+    pair.split(',').any(|part| is_ours_to_others(named(part)))
+}
+
+/// The name of a pair as it may be read again: a cookie without a name (`=__Host-session=x`) can be
+/// sent without its first `=`, and then its value reads like one of ours.
+fn named(pair: &str) -> &str {
+    let pair = pair.trim_start_matches(|c: char| c == '=' || !c.is_ascii_graphic());
+    pair.split('=').next().unwrap_or_default()
 }
 
 /// Whether some program might take `name` for one of ours: others fold case, and trim more than
@@ -178,6 +184,10 @@ mod tests {
             without_ours("c=3; __host-SESSION=x").as_deref(),
             Some("c=3")
         );
+        assert_eq!(
+            without_ours("a=1; =__Host-session=x").as_deref(),
+            Some("a=1")
+        );
         assert_eq!(without_ours(""), None);
     }
 
@@ -209,6 +219,8 @@ mod tests {
             " __host-Renewal =; Path=/",
             "__Host-session",
             "__HOST-SESSION=;",
+            "=__Host-session=x; Path=/",
+            "= __Host-session=x",
         ] {
             assert!(sets_ours(line), "{line}");
         }

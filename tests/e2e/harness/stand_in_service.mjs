@@ -29,6 +29,8 @@ export class StandInService extends LocalServer {
   extraKeys = [];
   /** What `renew` answers. @type {(call: Call) => Reply} */
   onRenew = () => problem(401, "renewal_unknown");
+  /** Holds an answer back. @type {(call: Call) => Promise<void> | void} */
+  beforeAnswer = () => {};
   /** What `revoke` answers. @type {(call: Call) => Reply} */
   onRevoke = () => ({
     status: 200,
@@ -88,6 +90,7 @@ export class StandInService extends LocalServer {
       body: text ? JSON.parse(text) : undefined,
     };
     this.calls.push(call);
+    await this.beforeAnswer(call);
     const { status, headers = {}, body } = this.#answer(call);
     if (status === 0) return response.destroy();
     const kind = status < 400 ? "application/json" : "application/problem+json";
