@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::{runs, workspace};
 use machine::Machine;
+pub(crate) use machine::program;
 use report::Report;
 
 /// Where the data is, seen from the root of the work tree.

@@ -14,6 +14,7 @@ mod byte_changes;
 mod hmac;
 mod issuer;
 mod json_suite;
+pub mod judge;
 mod jwk;
 mod jws;
 mod machine;

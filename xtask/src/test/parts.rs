@@ -132,10 +132,13 @@ impl Part {
                 let packages = ["hallpass-service", "hallpass-demo", "xtask"];
                 vec![cargo_test("service", &packages)]
             }
-            Self::E2e => vec![end_to_end("tests/e2e")?],
+            Self::E2e => vec![end_to_end(
+                "tests/e2e",
+                &[("HALLPASS_VECTORS", vectors::program()?)],
+            )?],
             Self::Browser => {
                 ensure(vec![Box::new(browser::Chromium)])?;
-                vec![end_to_end("tests/e2e/browser")?]
+                vec![end_to_end("tests/e2e/browser", &[])?]
             }
             Self::Fuzz => vec![Run::Sum(smoke::run)],
             Self::Budget => vec![
@@ -252,8 +255,8 @@ fn instructions() -> Run {
     }
 }
 
-/// Runs the `*.test.mjs` of one folder under Node, against programs built here.
-fn end_to_end(folder: &'static str) -> Result<Run> {
+/// Runs the `*.test.mjs` of one folder under Node, against programs built here and `more` of them.
+fn end_to_end(folder: &'static str, more: &[(&str, PathBuf)]) -> Result<Run> {
     let tests = test_files(folder)?;
     ensure(needs::to_run_the_edge())?;
     let programs = native::build(native::Profile::Dev)?;
@@ -266,6 +269,7 @@ fn end_to_end(folder: &'static str) -> Result<Run> {
     command.args(tests).current_dir(workspace::root());
     command.env("HALLPASS_XTASK", workspace::target().join("debug/xtask"));
     command.env("HALLPASS_BIN_DIR", programs);
+    command.envs(more.iter().map(|(name, path)| (name, path)));
     if let Some(chromium) = browser::program() {
         command.env("HALLPASS_CHROMIUM", chromium);
     }

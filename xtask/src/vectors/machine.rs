@@ -43,14 +43,20 @@ impl Machine {
 }
 
 fn native() -> Result<Command> {
+    Ok(tied::command(program()?))
+}
+
+/// Builds the native program; where it is.
+///
+/// # Errors
+/// When it does not compile; cargo's output has been printed.
+pub(crate) fn program() -> Result<PathBuf> {
     let mut command = tied::command("cargo");
     command
         .args(["build", "--profile", "native", "-p", PACKAGE])
         .current_dir(workspace::root());
     step::run("building the vectors' program", command)?;
-    Ok(tied::command(
-        workspace::target().join("native").join(PACKAGE),
-    ))
+    Ok(workspace::target().join("native").join(PACKAGE))
 }
 
 /// Release, as the edge is: the same optimiser has been over the same rules.
