@@ -225,6 +225,7 @@ fn read_takes_cookie_bearer_and_renewal_apart() {
     let presented = Presented::read(Some(&cookies), None).expect("no conflict");
     assert_eq!(presented.token(), Some((good.as_str(), Source::Cookie)));
     assert_eq!(presented.renewal(), Some("hp1.AAAA"));
+    assert_eq!(format!("{presented:?}"), "Presented([redacted])");
 
     let bearer = format!("Bearer {good}");
     let presented = Presented::read(Some(&cookies), Some(&bearer)).expect("the same session");

@@ -297,6 +297,21 @@ fn apply_takes_a_new_epoch_that_began_in_the_same_second() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn apply_takes_what_is_known_already() {
+    let mut list = list(&ListClaims {
+        sessions: vec![bucket(NOW + 60, &[1])],
+        ..list_claims()
+    });
+    let known = list.clone();
+
+    assert_eq!(apply(&mut list, &delta(10, 10, &[])), Ok(()));
+    assert_eq!(apply(&mut list, &list_claims()), Ok(()));
+
+    assert_eq!(list.position(), known.position());
+    assert!(revokes(&list, 1));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn apply_refuses_a_list_at_its_end_and_takes_it_the_second_before() {
     let mut list = list(&list_claims());
     let ending = |exp| ListClaims {

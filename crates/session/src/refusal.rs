@@ -148,6 +148,29 @@ mod tests {
     }
 
     #[test]
+    fn is_about_identity_is_what_a_sign_in_may_mend() {
+        for refusal in [
+            Refusal::SessionMissing,
+            Refusal::TokenExpired,
+            Refusal::SessionRevoked,
+            Refusal::CredentialsConflict,
+            Refusal::ReauthenticationRequired,
+        ] {
+            assert!(refusal.is_about_identity(), "{}", refusal.code());
+        }
+        for refusal in [
+            Refusal::HostUnknown,
+            Refusal::MethodRefused,
+            Refusal::OriginForbidden,
+            Refusal::PathAmbiguous,
+            Refusal::RequestMalformed,
+            Refusal::RequirementUnmet,
+        ] {
+            assert!(!refusal.is_about_identity(), "{}", refusal.code());
+        }
+    }
+
+    #[test]
     fn from_terminal_code_knows_the_five_and_no_other() {
         for code in [
             "session_revoked",

@@ -255,6 +255,41 @@ mod tests {
     }
 
     #[test]
+    fn is_well_formed_takes_the_longest_and_refuses_one_more() {
+        let of_length = |bytes: usize| format!("hp1.{}", "A".repeat(bytes - 4));
+        for text in ["hp1.A", "hp1.-_09azAZ", &of_length(86), &of_length(256)] {
+            assert!(RenewalToken::is_well_formed(text), "{text}");
+        }
+        for text in [
+            "",
+            "hp1",
+            "hp1.",
+            "hp2.A",
+            "A",
+            "hp1.A~",
+            "hp1.A ",
+            &of_length(257),
+        ] {
+            assert!(!RenewalToken::is_well_formed(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn mac_input_is_the_context_the_issuer_and_the_content() {
+        let token = RenewalToken {
+            key_id: 3,
+            sid: [9; 16],
+            branch: at(0x0102_0304, 4),
+            mac: [5; 32],
+        };
+        let context = b"hallpass-renewal-1\0https://sessions.example\0\x03".as_slice();
+        let expected = [context, &[9; 16], &[1, 2, 3, 4], &[4; 8]].concat();
+
+        assert_eq!(token.mac_input("https://sessions.example"), expected);
+        assert_eq!(format!("{token:?}"), "RenewalToken([redacted])");
+    }
+
+    #[test]
     fn parse_refuses_every_other_length_prefix_and_alphabet() {
         let text = RenewalToken {
             key_id: 0,
