@@ -158,7 +158,8 @@ describe("the same token before three verifiers", () => {
 
   /** Asks the native rules about both of those seconds. */
   function judgeByRules(cases) {
-    const lines = cases.flatMap(({ token, from, to }) => [from, to].map((second) => ({ token: { token, now: second } })));
+    const line = (token, second) => ({ token: { token, now: second } });
+    const lines = cases.flatMap(({ token, from, to }) => [line(token, from), line(token, to)]);
     const [, ...verdicts] = judgeNatively([trustLine(trust), ...lines]);
     assert.equal(verdicts.length, lines.length);
     cases.forEach((one, at) => {
@@ -195,9 +196,10 @@ describe("Wycheproof's signatures before two verifiers", { skip }, () => {
     ["ecdsa_secp256r1_sha256_p1363_test.json", "ES256"],
   ]) {
     test(`WebCrypto agrees with jwt-simple on each ${alg} signature`, async (t) => {
-      const cases = readVectors(file).testGroups.flatMap(({ publicKey, tests }) =>
-        tests.map(({ msg, sig }) => ({ key: publicKey.pk ?? publicKey.uncompressed, message: msg, signature: sig })),
-      );
+      const cases = readVectors(file).testGroups.flatMap(({ publicKey, tests }) => {
+        const key = publicKey.pk ?? publicKey.uncompressed;
+        return tests.map(({ msg, sig }) => ({ key, message: msg, signature: sig }));
+      });
       const verdicts = judgeNatively(cases.map((one) => ({ raw: { alg, ...one } })));
       for (const [at, one] of cases.entries()) {
         assert.equal(await judgeByWebCrypto(alg, one), verdicts[at], JSON.stringify(one));

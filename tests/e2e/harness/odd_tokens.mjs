@@ -117,8 +117,8 @@ function* times(mint) {
       yield [offset > 0 ? `${name} ahead` : "good", mint.token({ ...others, [name]: at })];
     }
   }
-  for (const [lifetime, kind] of [[3599], [3600], [3601, "lifetime too long"], [10 ** 9, "lifetime too long"]]) {
-    yield [kind ?? "good", mint.token({ exp: now() + lifetime })];
+  for (const lifetime of [3599, 3600, 3601, 10 ** 9]) {
+    yield [lifetime > 3600 ? "lifetime too long" : "good", mint.token({ exp: now() + lifetime })];
   }
   const contradictions = [{ auth_time: now() }, { iat: now() - 9, nbf: now() + 4, exp: now() + 3 }];
   for (const odd of contradictions) yield ["times in another order", mint.token({ iat: now() - 60, ...odd })];
@@ -145,13 +145,16 @@ function* claims(mint) {
     const payload = mint.payload({ idx: "HERE" }).replace('"HERE"', text);
     yield ["idx out of bounds", mint.sign(mint.header(), payload)];
   }
-  for (const iss of [`${issuer.issuer}/`, issuer.issuer.toUpperCase(), `${issuer.issuer}\0`, [issuer.issuer], ""]) {
+  const own = issuer.issuer;
+  for (const iss of [`${own}/`, own.toUpperCase(), `${own}\0`, [own], ""]) {
     yield ["another issuer", mint.token({ iss })];
   }
   for (const aud of [issuer.audience.toUpperCase(), `${issuer.audience} `, "other", ["other"], ""]) {
     yield ["another audience", mint.token({ aud })];
   }
-  for (const aud of [[issuer.audience], ["other", issuer.audience]]) yield ["audience in an array", mint.token({ aud })];
+  for (const aud of [[issuer.audience], ["other", issuer.audience]]) {
+    yield ["audience in an array", mint.token({ aud })];
+  }
   for (const sub of ["", "a b", "a\r\nb", "a,b", "a;b", 'a"b', "a\\b", "ü", "\u202ea", "a".repeat(256), 7]) {
     yield ["sub out of bounds", mint.token({ sub })];
   }
@@ -159,8 +162,12 @@ function* claims(mint) {
   const sids = ["A".repeat(21), "A".repeat(23), `${"A".repeat(21)}B`, `${"A".repeat(20)}==`, 7];
   for (const sid of sids) yield ["sid out of bounds", mint.token({ sid })];
   const many = Array(9).fill("x");
-  for (const amr of ["pwd", many, [1], null, [""], ["a".repeat(65)]]) yield ["amr out of bounds", mint.token({ amr })];
-  for (const ext of [[], null, "x", { x: "y".repeat(1020) }]) yield ["ext out of bounds", mint.token({ ext })];
+  for (const amr of ["pwd", many, [1], null, [""], ["a".repeat(65)]]) {
+    yield ["amr out of bounds", mint.token({ amr })];
+  }
+  for (const ext of [[], null, "x", { x: "y".repeat(1020) }]) {
+    yield ["ext out of bounds", mint.token({ ext })];
+  }
   for (const nbf of [null, "1", true, []]) yield ["claim of another type: nbf", mint.token({ nbf })];
 }
 
@@ -170,11 +177,14 @@ function* headers(mint) {
   }
   for (const crit of [[], null, ["b64"], ["exp"], "x", ["typ"]]) yield ["crit", mint.token({}, { crit })];
   yield ["crit of b64 true", mint.token({}, { crit: ["b64"], b64: true })];
-  for (const name of ["alg", "kid", "typ"]) yield [`header without ${name}`, mint.token({}, { [name]: undefined })];
+  for (const name of ["alg", "kid", "typ"]) {
+    yield [`header without ${name}`, mint.token({}, { [name]: undefined })];
+  }
   for (const typ of ["SESSION+JWT", "Session+jwt", "application/session+jwt"]) {
     yield ["typ spelt otherwise", mint.token({}, { typ })];
   }
-  for (const typ of ["JWT", "at+jwt", "revocations+jwt", "\u017fe\u017f\u017fion+jwt", "", " session+jwt", 1, null]) {
+  const typs = ["JWT", "at+jwt", "revocations+jwt", "\u017fe\u017f\u017fion+jwt", "", " session+jwt", 1, null];
+  for (const typ of typs) {
     yield ["another typ", mint.token({}, { typ })];
   }
   const names = [...ALGORITHMS, "none", "None", "RS256", "ES384", "HS512", "eddsa", "ED25519", "es256", ""];
@@ -185,7 +195,9 @@ function* headers(mint) {
   for (const kid of ["s1", "k2", "k3", "hs256"].filter((kid) => kid !== mint.headerMembers.kid)) {
     yield ["another kid", mint.token({}, { kid })];
   }
-  for (const kid of [1, null, [mint.headerMembers.kid], {}]) yield ["kid of another type", mint.token({}, { kid })];
+  for (const kid of [1, null, [mint.headerMembers.kid], {}]) {
+    yield ["kid of another type", mint.token({}, { kid })];
+  }
   for (const kid of ["", "x".repeat(65), "a b", "ü"]) yield ["another kid", mint.token({}, { kid })];
 }
 
@@ -203,8 +215,8 @@ function* texts(mint) {
     yield ["member twice", mint.sign(header, payload.replace("{", `{"${spelt}":9999999999,`))];
   }
   yield ["member twice", mint.sign(header, payload.replace('"role"', '"role":"admin","role"'))];
-  const nothing = ["[]", "null", "1", '"x"', "true", "", "{}{}", "{} x", "{", '{"a":1,}', "{'a':1}", '["EdDSA"]', "NaN"];
-  for (const odd of nothing) {
+  const other = ["[]", "null", "1", '"x"', "true", "", "{}{}", "{} x", "{", '{"a":1,}', "{'a':1}", '["a"]', "NaN"];
+  for (const odd of other) {
     yield ["no JSON object", mint.sign(header, odd)];
     yield ["no JSON object", mint.sign(odd, payload)];
   }
@@ -214,7 +226,7 @@ function* texts(mint) {
   }
   yield ["byte order mark", mint.sign(header, `\ufeff${payload}`)];
   yield ["byte order mark", mint.sign(`\ufeff${header}`, payload)];
-  const broken = Buffer.concat([Buffer.from(payload.slice(0, -1)), Buffer.from(',"x":"\xff\xfe"}', "latin1")]);
+  const broken = Buffer.from(payload.replace('"user"', '"\xff\xfe"'), "latin1");
   yield ["no UTF-8", mint.sign(header, broken)];
   yield ["half a surrogate pair", mint.sign(header, payload.replace('"user"', '"\\ud800"'))];
   yield ["number beyond doubles", mint.sign(header, payload.replace('"user"', "1e400"))];
@@ -253,7 +265,8 @@ function* shapes(mint) {
   yield ["same bytes spelt otherwise", `${token}==`];
   yield ["same bytes spelt otherwise", `${header}=.${payload}.${signature}`];
   yield ["quotes around it", `"${token}"`];
-  yield ["same bytes spelt otherwise", `${header}.${payload}.${signature.replaceAll("-", "+").replaceAll("_", "/")}`];
+  const inBase64 = signature.replaceAll("-", "+").replaceAll("_", "/");
+  yield ["same bytes spelt otherwise", `${header}.${payload}.${inBase64}`];
 }
 
 function* signatures(mint) {
@@ -298,6 +311,7 @@ function* ed25519Signatures(mint, input, signature) {
   }
   // S = r + k·a with an R that is not r·B alone: only the key's holder can make these.
   const holder = new Holder(mint.key);
+  yield ["R is the identity", compact(identity, holder.solve(0n, identity, input))];
   const { scalar, point } = newNonce();
   yield ["good", compact(point, holder.solve(scalar, point, input))];
   const moved = plusPointOfOrderTwo(point);
