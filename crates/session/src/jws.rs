@@ -356,7 +356,7 @@ mod tests {
         assert!(parse(&compact(HEADER, "{}", &[0; 65])).is_err());
 
         let whole = |spaces: usize| compact(HEADER, &format!("{{}}{:spaces$}", ""), &[0; 64]);
-        let (fits, longer) = (1..)
+        let (fits, longer) = (1..KIND.max_bytes)
             .map(|spaces| (whole(spaces), whole(spaces + 1)))
             .find(|(_, longer)| longer.len() > KIND.max_bytes)
             .unwrap();
