@@ -168,8 +168,8 @@ describe("the same token before three verifiers", () => {
   }
 });
 
-describe("Wycheproof's signatures before two verifiers", { skip }, () => {
-  test("jose agrees with jwt-simple on each JWS of our algorithms", async (t) => {
+describe("Wycheproof's signatures before two verifiers", () => {
+  test("jose agrees with jwt-simple on each JWS of our algorithms", { skip }, async (t) => {
     const { testGroups } = readVectors("json_web_signature_test.json");
     const cases = testGroups.flatMap(({ public: shown, private: secret, tests }) => {
       const jwk = shown ?? secret;
@@ -195,7 +195,7 @@ describe("Wycheproof's signatures before two verifiers", { skip }, () => {
     ["ed25519_test.json", "EdDSA"],
     ["ecdsa_secp256r1_sha256_p1363_test.json", "ES256"],
   ]) {
-    test(`WebCrypto agrees with jwt-simple on each ${alg} signature`, async (t) => {
+    test(`WebCrypto agrees with jwt-simple on each ${alg} signature`, { skip }, async (t) => {
       const cases = readVectors(file).testGroups.flatMap(({ publicKey, tests }) => {
         const key = publicKey.pk ?? publicKey.uncompressed;
         return tests.map(({ msg, sig }) => ({ key, message: msg, signature: sig }));
