@@ -110,6 +110,8 @@ impl Mutants {
             } else {
                 Order::Begin
             };
+            // Tests that fail without any change would call every mutant killed.
+            step::run("the tests themselves", judge.baseline())?;
             // Survivors make cargo-mutants fail; they are counted below.
             let finished = step::observe(judge.label, judge.command(&files, order)?)?;
             kept.outcomes.extend(read_outcomes(&finished.output)?);
@@ -142,6 +144,15 @@ enum Order {
 }
 
 impl Judge {
+    fn baseline(&self) -> Command {
+        let mut command = tied::command("nice");
+        command.args(["-n", "19", "cargo", "test", "--profile", "mutants"]);
+        command.args(["-p", self.package]).args(self.tests);
+        command.env("CARGO_TARGET_DIR", build_folder());
+        command.current_dir(workspace::root());
+        command
+    }
+
     fn command(&self, files: &[String], order: Order) -> Result<Command> {
         let tool = cargo_tool::cargo_mutants();
         let folder = tool.folder()?.context("cargo-mutants is missing")?;
@@ -150,7 +161,7 @@ impl Judge {
         for file in files {
             command.args(["--file", &format!("crates/session/src/{file}.rs")]);
         }
-        command.args(["--no-shuffle", "--timeout", HANG_SECS]);
+        command.args(["--baseline", "skip", "--no-shuffle", "--timeout", HANG_SECS]);
         command.args(["--jobs", "1", "--profile", "mutants"]);
         command.args(["--test-package", self.package]);
         command.arg("--output").arg(state());
@@ -158,8 +169,7 @@ impl Judge {
             command.arg("--iterate");
         }
         command.arg("--").args(self.tests);
-        // What is below the rules is compiled once for all runs.
-        command.env("CARGO_TARGET_DIR", state().join("build"));
+        command.env("CARGO_TARGET_DIR", build_folder());
         command.env("PATH", path_search::with_first(&[folder])?);
         command.current_dir(workspace::root());
         Ok(command)
@@ -214,6 +224,11 @@ impl Kept {
         let text = fs::read_to_string(Self::file()).context("no earlier run to continue")?;
         Ok(serde_json::from_str(&text)?)
     }
+}
+
+/// What is below the rules is compiled here once for all runs.
+fn build_folder() -> PathBuf {
+    state().join("build")
 }
 
 fn state() -> PathBuf {
