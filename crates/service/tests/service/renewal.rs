@@ -167,6 +167,19 @@ async fn renewal_ends_at_the_idle_second() {
 }
 
 #[tokio::test]
+async fn token_answered_again_ends_with_the_idle_session() {
+    let service = Running::start_with("session_idle_secs = 1000").await;
+    let first = service.create("ada").await.renewal_token;
+    service.renewed(&first).await;
+
+    // Presented again it confirms nothing, so the session idles on from its confirmation.
+    service.advance(900);
+    let again = service.renewed(&first).await;
+
+    assert_eq!(claims(&again.session_token).exp.get(), START + 1000);
+}
+
+#[tokio::test]
 async fn renewal_ends_at_the_absolute_second_and_no_token_outlives_it() {
     let service = Running::start_with("session_absolute_secs = 1000").await;
     let created = service.create("ada").await;
