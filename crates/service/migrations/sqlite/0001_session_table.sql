@@ -74,7 +74,9 @@ CREATE TABLE head (
     id             INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     seq            INTEGER NOT NULL,          -- number of the newest entry
     epoch          TEXT    NOT NULL,          -- random; a new one when the log lost history
-    began          INTEGER NOT NULL           -- first second of that epoch
+    began          INTEGER NOT NULL,          -- first second of that epoch
+    keys_seq       INTEGER NOT NULL,          -- number of the last change of any key, 0 before the first
+    adopt_until    INTEGER NOT NULL           -- until this second a renewal ahead of the table is adopted; 0: never
 ) STRICT;
 
 -- The watermark of mass sign-out: one row, held shared by every creation and renewal, exclusively
@@ -92,7 +94,7 @@ CREATE TABLE issuance (
 ) STRICT;
 
 -- Signing and renewal keys. A row stays when its key is removed, so that an id is never reused.
-CREATE TABLE keys (
+CREATE TABLE keyring (
     kind           TEXT    NOT NULL CHECK (kind IN ('session', 'list', 'renewal')),
     kid            TEXT    NOT NULL,          -- public id; of renewal keys a number from 1 to 255
     alg            TEXT    NOT NULL,          -- EdDSA, ES256; of renewal keys HS256
@@ -125,3 +127,28 @@ CREATE TABLE idempotency (
     expires_at     INTEGER NOT NULL           -- second from which the key may be used anew
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX idempotency_by_end ON idempotency (expires_at);
+
+-- What operators and their programs did. Append-only.
+CREATE TABLE audit (
+    id             INTEGER NOT NULL PRIMARY KEY, -- running number, taken while `head` is locked
+    at             INTEGER NOT NULL,          -- second in which it was done
+    actor          TEXT    NOT NULL,          -- credential, or user of the machine for a command
+    action         TEXT    NOT NULL,          -- what was done, in one word
+    target         TEXT,                      -- to what; NULL: to everything
+    detail         TEXT,                      -- more of it: JSON object
+    ip             TEXT,                      -- where it was asked from; NULL: unknown or forgotten
+    request_id     TEXT                       -- the request that asked for it
+) STRICT;
+CREATE INDEX audit_by_time ON audit (at);
+
+-- What apps are told about sessions. Append-only.
+CREATE TABLE events (
+    id             INTEGER NOT NULL PRIMARY KEY, -- running number, taken while `head` is locked
+    at             INTEGER NOT NULL,          -- second in which it happened
+    kind           TEXT    NOT NULL,          -- what happened, in one word
+    sid            BLOB,                      -- the session; NULL: not about one
+    subject        TEXT,                      -- whose; NULL: not about one
+    detail         TEXT                       -- more of it: JSON object
+) STRICT;
+CREATE INDEX events_by_time ON events (at);
+CREATE INDEX events_by_subject ON events (subject);

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{CommandError, Everywhere, report};
 use crate::store::Store;
-use crate::store::sqlite::pending_migrations;
+use crate::store::sql::pending_migrations;
 
 #[derive(clap::Args)]
 pub(super) struct MigrateArguments {
@@ -35,7 +35,7 @@ pub(super) async fn run(
     if !arguments.dry_run {
         everywhere.open().await?.close().await;
     }
-    let entry = |migration: &crate::store::sqlite::Migration| Entry {
+    let entry = |migration: &crate::store::sql::Migration| Entry {
         version: migration.version,
         description: migration.description.clone(),
         sql: arguments.dry_run.then(|| migration.sql.clone()),

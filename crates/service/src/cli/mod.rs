@@ -27,7 +27,7 @@ use crate::clock::SystemClock;
 use crate::config::{GivenSettings, Settings, SettingsError};
 use crate::failure::{Failure, Fault, Outage};
 use crate::store::StoreError;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sql::SqlStore;
 
 /// Connections that a command needs for reading.
 const COMMAND_CONNECTIONS: u32 = 1;
@@ -214,9 +214,9 @@ impl Everywhere {
     }
 
     /// Opens the table for a command.
-    async fn open(&self) -> Result<SqliteStore, CommandError> {
+    async fn open(&self) -> Result<SqlStore, CommandError> {
         let url = self.database_url()?;
-        Ok(SqliteStore::open(&url, COMMAND_CONNECTIONS, Arc::new(SystemClock::default())).await?)
+        Ok(SqlStore::open(&url, COMMAND_CONNECTIONS, Arc::new(SystemClock::default())).await?)
     }
 
     fn format(&self) -> Format {
@@ -248,8 +248,10 @@ impl From<SettingsError> for CommandError {
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) => Self::Unreachable(error.to_string()),
-            StoreError::Schema(_) | StoreError::Damaged(_) => Self::No(error.to_string()),
+            StoreError::Unavailable(_) | StoreError::Busy(_) => {
+                Self::Unreachable(error.to_string())
+            }
+            _ => Self::No(error.to_string()),
         }
     }
 }

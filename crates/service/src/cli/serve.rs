@@ -13,7 +13,7 @@ use crate::config::{Environment, LogFormat, Settings};
 use crate::http::{router, serve};
 use crate::master_key::MasterKey;
 use crate::service::Service;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sql::SqlStore;
 
 pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     start_log(&settings);
@@ -53,7 +53,7 @@ async fn start(settings: Settings) -> Result<Service, CommandError> {
     let master = master.transpose().map_err(CommandError::Usage)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let readers = settings.pool_connections_max;
-    let store = SqliteStore::open(&settings.database_url, readers, Arc::clone(&clock)).await?;
+    let store = SqlStore::open(&settings.database_url, readers, Arc::clone(&clock)).await?;
     Ok(Service::start(settings, master, Arc::new(store), clock).await?)
 }
 

@@ -13,7 +13,7 @@
 //!
 //! Source: docs/protocol.md §3, §4.
 
-pub mod sqlite;
+pub mod sql;
 
 use async_trait::async_trait;
 use hallpass_session::renewal::Branch;
@@ -23,12 +23,24 @@ use serde_json::{Map, Value};
 
 use crate::record::{Origin, SessionRecord, Sid};
 
-/// The table did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+/// The table did not do what was asked. Nothing is known to have been written.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Unreachable, locked, full or damaged: nothing is known to have been written.
+    /// Unreachable, broken off or broken.
     #[error("the database cannot be used: {0}")]
     Unavailable(String),
+    /// Others held what was needed for too long; asking again may work.
+    #[error("the database is busy: {0}")]
+    Busy(String),
+    /// No room to write.
+    #[error("the database has no room left, free some on its disk: {0}")]
+    Full(String),
+    /// It takes no writes now.
+    #[error("the database is read-only, let hallpass write or point it at the primary: {0}")]
+    ReadOnly(String),
+    /// A statement was refused as such.
+    #[error("the database refused a statement: {0}")]
+    Rejected(String),
     /// Its schema is not one this program knows.
     #[error("the database has another schema: {0}")]
     Schema(String),
@@ -185,6 +197,8 @@ pub struct LogRead {
     pub seq: u64,
     /// The watermark.
     pub revoked_before: UnixSeconds,
+    /// Number of the last change of any key.
+    pub keys_seq: u64,
     /// Session keys trusted now.
     pub kids: Vec<String>,
     /// Entries after the number asked for.
@@ -289,8 +303,8 @@ pub struct CredentialRow {
 ///
 /// # Errors
 ///
-/// Every method fails with `StoreError::Unavailable` when the database does not do its part, and
-/// with `StoreError::Damaged` when a row holds what cannot be. Nothing is then known to be written.
+/// Every method fails with the `StoreError` that says why the database did not do its part. Nothing
+/// is then known to be written.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Writes a session, or finds the one an earlier request with the same key made.
@@ -302,7 +316,8 @@ pub trait Store: Send + Sync + 'static {
     /// Ends every live session of the selection under one number.
     async fn revoke(&self, selection: Selection, cause: Cause) -> Result<Revocation, StoreError>;
 
-    /// Ends every session there is, by the watermark. Counts those that were live.
+    /// Ends every session there is, by the watermark. Counts those that were live just before; none
+    /// if they could not be counted in time.
     async fn revoke_everything(&self) -> Result<Revocation, StoreError>;
 
     /// One session, live or ended, and the watermark.

@@ -132,6 +132,7 @@ async fn replay_ends_the_session_and_is_shown_to_the_user() {
     );
     service.renewed(&thief.renewal_token).await;
     service.advance(280);
+    let before = service.poll("after=0").await.list_header().position;
 
     service
         .renew(&user.renewal_token)
@@ -149,7 +150,7 @@ async fn replay_ends_the_session_and_is_shown_to_the_user() {
         ("renewal_reused", service.now())
     );
     let list = service.poll("after=0").await.list_header().position;
-    assert_eq!(list.to, 2, "the list has it");
+    assert_eq!(list.to, before.to + 1, "the list has it");
 }
 
 #[tokio::test]
@@ -277,7 +278,7 @@ async fn removed_renewal_key_ends_its_sessions() {
     let service = Running::start().await;
     let created = service.create("ada").await;
     let mut sql = service.sql().await;
-    sqlx::query("UPDATE keys SET removed_at = 1 WHERE kind = 'renewal'")
+    sqlx::query("UPDATE keyring SET removed_at = 1 WHERE kind = 'renewal'")
         .execute(&mut sql)
         .await
         .unwrap();

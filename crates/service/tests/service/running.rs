@@ -9,7 +9,7 @@ use hallpass_service::credential::{self, Scope};
 use hallpass_service::http::{router, serve};
 use hallpass_service::service::Service;
 use hallpass_service::store::Store;
-use hallpass_service::store::sqlite::SqliteStore;
+use hallpass_service::store::sql::SqlStore;
 use hallpass_session::revocation::ListHeader;
 use hallpass_session::time::UnixSeconds;
 use hallpass_session::wire::{Created, Problem, Renewed};
@@ -65,9 +65,7 @@ impl Running {
         let settings = Settings::resolve(given.clone()).unwrap();
         let url = format!("sqlite://{}", folder.path().join("table.db").display());
         let shared: Arc<dyn Clock> = clock.clone();
-        let store = SqliteStore::open(&url, 4, Arc::clone(&shared))
-            .await
-            .unwrap();
+        let store = SqlStore::open(&url, 4, Arc::clone(&shared)).await.unwrap();
         let mut secrets = Vec::new();
         for scope in [Scope::Edge, Scope::App, Scope::Admin] {
             let new = credential::create(scope, "", shared.now()).unwrap();

@@ -3,7 +3,7 @@
 use crate::running::Running;
 use hallpass_service::clock::SystemClock;
 use hallpass_service::store::StoreError;
-use hallpass_service::store::sqlite::{SqliteStore, pending_migrations};
+use hallpass_service::store::sql::{SqlStore, pending_migrations};
 use sqlx::Row;
 use std::sync::Arc;
 
@@ -123,7 +123,7 @@ async fn database_of_a_newer_program_is_refused() {
     let url = format!("sqlite://{}", service.database().display());
     let stopped = service.stop().await;
 
-    let refused = SqliteStore::open(&url, 1, Arc::new(SystemClock::default())).await;
+    let refused = SqlStore::open(&url, 1, Arc::new(SystemClock::default())).await;
 
     assert!(matches!(refused.err(), Some(StoreError::Schema(text)) if text.contains("newer")));
     drop(stopped);

@@ -20,7 +20,7 @@ use crate::cli::presented::read_bounded;
 use crate::cli::{CommandError, Everywhere};
 use crate::config::Settings;
 use crate::list::whole_list;
-use crate::store::sqlite::pending_migrations;
+use crate::store::sql::{pending_migrations, without_password};
 use crate::store::{KeyKind, KeyRow, LogRead, Store};
 
 /// Longest key set that is read, in bytes: sixteen keys have 3 KB.
@@ -99,9 +99,10 @@ impl Table {
         let url = &settings.database_url;
         if !pending_migrations(url).await?.is_empty() {
             return Err(CommandError::Unreachable(format!(
-                "{url} is no session table of this version: name it with --config or \
+                "{} is no session table of this version: name it with --config or \
                  --database-url, or give the answer of GET /v1/edge/keys with --keys and a list \
-                 with --list"
+                 with --list",
+                without_password(url)
             )));
         }
         let store = everywhere.open().await?;

@@ -1,37 +1,35 @@
 //! Rows of the table as Rust values, and back.
 //!
-//! `SQLite`'s integers are signed; ours are not. A value that no version of this program writes is
+//! Databases' integers are signed; ours are not. A value that no version of this program writes is
 //! `StoreError::Damaged`, never a guess.
 
 use hallpass_session::renewal::{Branch, Confirmed};
 use hallpass_session::time::{Seconds, UnixSeconds};
 use hallpass_session::wire::{Device, Ended, EndedBy, Place};
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
-use super::unavailable;
+use super::fault::failed;
 use crate::record::{Origin, SessionRecord};
 use crate::store::{CredentialRow, KeyKind, KeyRow, LogEntry, StoreError};
 
-/// Reads of whole sessions begin with this; conditions and order follow.
-pub(super) const SELECT_SESSIONS: &str = "SELECT s.sid, s.idx, s.subject, s.created_at, s.auth_time, \
-     s.ends_at, s.idle_secs, s.persistent, s.device_label, s.device_kind, s.device_browser, \
-     s.device_os, s.amr, s.ext, n.generation, n.branch, n.confirmed_at, n.agent, n.ip, n.country, \
-     n.region, n.city, n.asn, r.revoked_at, r.ended_by, r.reason, w.revoked_before \
-     FROM sessions s JOIN renewals n ON n.sid = s.sid CROSS JOIN watermark w \
-     LEFT JOIN revocations r ON r.sid = s.sid ";
-
-/// A number as `SQLite` keeps it.
-pub(super) fn stored(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+/// A read of whole sessions; conditions and order follow.
+macro_rules! select_sessions {
+    ($rest:literal) => {
+        concat!(
+            "SELECT s.sid, s.idx, s.subject, s.created_at, s.auth_time, s.ends_at, s.idle_secs, \
+             s.persistent, s.device_label, s.device_kind, s.device_browser, s.device_os, s.amr, \
+             s.ext, n.generation, n.branch, n.confirmed_at, n.agent, n.ip, n.country, n.region, \
+             n.city, n.asn, r.revoked_at, r.ended_by, r.reason, w.revoked_before \
+             FROM sessions s JOIN renewals n ON n.sid = s.sid CROSS JOIN watermark w \
+             LEFT JOIN revocations r ON r.sid = s.sid ",
+            $rest
+        )
+    };
 }
+pub(super) use select_sessions;
 
-/// A time as `SQLite` keeps it.
-pub(super) fn stored_time(time: UnixSeconds) -> i64 {
-    stored(time.get())
-}
-
-pub(super) fn read_session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
+pub(super) fn read_session(row: &AnyRow) -> Result<SessionRecord, StoreError> {
     Ok(SessionRecord {
         sid: fixed(row, "sid")?,
         idx: small(row, "idx")?,
@@ -53,13 +51,13 @@ pub(super) fn read_session(row: &SqliteRow) -> Result<SessionRecord, StoreError>
     })
 }
 
-pub(super) fn read_key(row: &SqliteRow) -> Result<KeyRow, StoreError> {
+pub(super) fn read_key(row: &AnyRow) -> Result<KeyRow, StoreError> {
     Ok(KeyRow {
         kind: KeyKind::parse(&text(row, "kind")?).ok_or(StoreError::Damaged("kind"))?,
         kid: text(row, "kid")?,
         alg: text(row, "alg")?,
         public_jwk: maybe_text(row, "public_jwk")?,
-        secret: row.try_get("secret").map_err(unavailable)?,
+        secret: row.try_get("secret").map_err(failed)?,
         sealed: number(row, "sealed")? == 1,
         check_value: fixed(row, "check_value")?,
         created_at: time(row, "created_at")?,
@@ -69,7 +67,7 @@ pub(super) fn read_key(row: &SqliteRow) -> Result<KeyRow, StoreError> {
     })
 }
 
-pub(super) fn read_credential(row: &SqliteRow) -> Result<CredentialRow, StoreError> {
+pub(super) fn read_credential(row: &AnyRow) -> Result<CredentialRow, StoreError> {
     Ok(CredentialRow {
         id: text(row, "id")?,
         scope: text(row, "scope")?,
@@ -80,7 +78,7 @@ pub(super) fn read_credential(row: &SqliteRow) -> Result<CredentialRow, StoreErr
     })
 }
 
-pub(super) fn read_entry(row: &SqliteRow) -> Result<LogEntry, StoreError> {
+pub(super) fn read_entry(row: &AnyRow) -> Result<LogEntry, StoreError> {
     Ok(LogEntry {
         seq: number(row, "seq")?,
         idx: small(row, "idx")?,
@@ -98,44 +96,44 @@ pub(super) const fn ended_by_name(by: EndedBy) -> &'static str {
     }
 }
 
-pub(super) fn time(row: &SqliteRow, column: &'static str) -> Result<UnixSeconds, StoreError> {
+pub(super) fn time(row: &AnyRow, column: &'static str) -> Result<UnixSeconds, StoreError> {
     number(row, column).map(UnixSeconds::new)
 }
 
-pub(super) fn number(row: &SqliteRow, column: &'static str) -> Result<u64, StoreError> {
-    let value: i64 = row.try_get(column).map_err(unavailable)?;
+pub(super) fn number(row: &AnyRow, column: &'static str) -> Result<u64, StoreError> {
+    let value: i64 = row.try_get(column).map_err(failed)?;
     u64::try_from(value).map_err(|_| StoreError::Damaged(column))
 }
 
-pub(super) fn small(row: &SqliteRow, column: &'static str) -> Result<u32, StoreError> {
+pub(super) fn small(row: &AnyRow, column: &'static str) -> Result<u32, StoreError> {
     u32::try_from(number(row, column)?).map_err(|_| StoreError::Damaged(column))
 }
 
-pub(super) fn text(row: &SqliteRow, column: &'static str) -> Result<String, StoreError> {
-    row.try_get(column).map_err(unavailable)
+pub(super) fn text(row: &AnyRow, column: &'static str) -> Result<String, StoreError> {
+    row.try_get(column).map_err(failed)
 }
 
 pub(super) fn fixed<const N: usize>(
-    row: &SqliteRow,
+    row: &AnyRow,
     column: &'static str,
 ) -> Result<[u8; N], StoreError> {
-    let bytes: Vec<u8> = row.try_get(column).map_err(unavailable)?;
+    let bytes: Vec<u8> = row.try_get(column).map_err(failed)?;
     bytes.try_into().map_err(|_| StoreError::Damaged(column))
 }
 
-fn maybe_text(row: &SqliteRow, column: &'static str) -> Result<Option<String>, StoreError> {
-    row.try_get(column).map_err(unavailable)
+fn maybe_text(row: &AnyRow, column: &'static str) -> Result<Option<String>, StoreError> {
+    row.try_get(column).map_err(failed)
 }
 
-fn maybe_number(row: &SqliteRow, column: &'static str) -> Result<Option<u64>, StoreError> {
-    let value: Option<i64> = row.try_get(column).map_err(unavailable)?;
+fn maybe_number(row: &AnyRow, column: &'static str) -> Result<Option<u64>, StoreError> {
+    let value: Option<i64> = row.try_get(column).map_err(failed)?;
     value
         .map(u64::try_from)
         .transpose()
         .map_err(|_| StoreError::Damaged(column))
 }
 
-fn maybe_time(row: &SqliteRow, column: &'static str) -> Result<Option<UnixSeconds>, StoreError> {
+fn maybe_time(row: &AnyRow, column: &'static str) -> Result<Option<UnixSeconds>, StoreError> {
     Ok(maybe_number(row, column)?.map(UnixSeconds::new))
 }
 
@@ -143,7 +141,7 @@ fn json<T: serde::de::DeserializeOwned>(text: &str, column: &'static str) -> Res
     serde_json::from_str(text).map_err(|_| StoreError::Damaged(column))
 }
 
-fn read_device(row: &SqliteRow) -> Result<Device, StoreError> {
+fn read_device(row: &AnyRow) -> Result<Device, StoreError> {
     Ok(Device {
         label: text(row, "device_label")?,
         kind: text(row, "device_kind")?,
@@ -152,7 +150,7 @@ fn read_device(row: &SqliteRow) -> Result<Device, StoreError> {
     })
 }
 
-fn read_confirmed(row: &SqliteRow) -> Result<Confirmed, StoreError> {
+fn read_confirmed(row: &AnyRow) -> Result<Confirmed, StoreError> {
     let branch = Branch {
         generation: small(row, "generation")?,
         branch: fixed(row, "branch")?,
@@ -165,7 +163,7 @@ fn read_confirmed(row: &SqliteRow) -> Result<Confirmed, StoreError> {
     })
 }
 
-fn read_origin(row: &SqliteRow) -> Result<Origin, StoreError> {
+fn read_origin(row: &AnyRow) -> Result<Origin, StoreError> {
     let asn = maybe_number(row, "asn")?;
     Ok(Origin {
         ip: maybe_text(row, "ip")?,
@@ -181,7 +179,7 @@ fn read_origin(row: &SqliteRow) -> Result<Origin, StoreError> {
     })
 }
 
-fn read_ended(row: &SqliteRow) -> Result<Option<Ended>, StoreError> {
+fn read_ended(row: &AnyRow) -> Result<Option<Ended>, StoreError> {
     let Some(at) = maybe_number(row, "revoked_at")? else {
         return Ok(None);
     };

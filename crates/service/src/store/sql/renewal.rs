@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use hallpass_session::renewal::{Confirmed, Verdict};
 use hallpass_session::time::UnixSeconds;
 use hallpass_session::wire::EndedBy;
-use sqlx::SqliteConnection;
 
 use super::revocation::revoke_sessions;
-use super::rows::stored_time;
-use super::{Now, find_session, unavailable};
+use super::statement::Statement;
+use super::transaction::Transaction;
+use super::{Now, find_session};
 use crate::record::{SessionRecord, Standing};
 use crate::store::{Cause, Issued, Renewal, RenewalAttempt, StoreError};
 
@@ -26,11 +26,13 @@ pub(super) struct Renew {
 }
 
 #[async_trait]
-impl super::Work for Renew {
+impl super::lane::Work for Renew {
     type Output = Renewal;
 
-    async fn run(&self, tx: &mut SqliteConnection) -> Result<Renewal, StoreError> {
-        let issued_at = self.now.issuing_second(tx).await?;
+    const REPEATABLE: bool = true;
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Renewal, StoreError> {
+        let issued_at = tx.issuing_second(self.now.read());
         loop {
             let Some(record) = find_session(tx, self.attempt.sid).await? else {
                 return Ok(Renewal::Unknown);
@@ -51,7 +53,7 @@ impl Renew {
     /// `None` when another renewal was confirmed meanwhile: judge again.
     async fn judge(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Transaction<'_>,
         record: SessionRecord,
         now: UnixSeconds,
     ) -> Result<Option<Renewal>, StoreError> {
@@ -77,10 +79,15 @@ impl Renew {
 
     async fn confirm(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Transaction<'_>,
         mut record: SessionRecord,
         now: UnixSeconds,
     ) -> Result<Option<Renewal>, StoreError> {
+        static CONFIRM: Statement = Statement::new(
+            "UPDATE renewals SET generation = $1, branch = $2, confirmed_at = $3, agent = $4, \
+             ip = $5, country = $6, region = $7, city = $8, asn = $9 \
+             WHERE sid = $10 AND generation = $11 AND branch = $12",
+        );
         let RenewalAttempt {
             presented, agent, ..
         } = &self.attempt;
@@ -95,27 +102,22 @@ impl Renew {
             confirmed_at: now,
             agent: *agent,
         };
-        let sql = "UPDATE renewals SET generation = ?, branch = ?, confirmed_at = ?, agent = ?, \
-                   ip = ?, country = ?, region = ?, city = ?, asn = ? \
-                   WHERE sid = ? AND generation = ? AND branch = ?";
-        let done = sqlx::query(sql)
-            .bind(i64::from(next.branch.generation))
-            .bind(&next.branch.branch[..])
-            .bind(stored_time(now))
-            .bind(&next.agent[..])
-            .bind(origin.ip.as_ref())
-            .bind(origin.place.country.as_ref())
-            .bind(origin.place.region.as_ref())
-            .bind(origin.place.city.as_ref())
-            .bind(origin.asn.map(i64::from))
-            .bind(&record.sid[..])
-            .bind(i64::from(record.confirmed.branch.generation))
-            .bind(&record.confirmed.branch.branch[..])
-            .execute(tx)
-            .await
-            .map_err(unavailable)?;
+        let confirm = CONFIRM
+            .bind(next.branch.generation)
+            .bind(&next.branch.branch)
+            .bind(now)
+            .bind(&next.agent)
+            .bind(&origin.ip)
+            .bind(&origin.place.country)
+            .bind(&origin.place.region)
+            .bind(&origin.place.city)
+            .bind(origin.asn)
+            .bind(&record.sid)
+            .bind(record.confirmed.branch.generation)
+            .bind(&record.confirmed.branch.branch);
+        let written = tx.execute(confirm).await? == 1;
         record.confirmed = next;
-        Ok((done.rows_affected() == 1).then(|| answer(record, now, true)))
+        Ok(written.then(|| answer(record, now, true)))
     }
 }
 

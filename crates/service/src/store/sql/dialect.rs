@@ -1,0 +1,144 @@
+//! What differs between the databases.
+//!
+//! Everything else is written once. A dialect says which URLs are its own, how a connection is set
+//! up, how a transaction begins and which locks it takes. One order of locks for all, so that
+//! nobody deadlocks: head, watermark, then rows of sessions.
+
+use sqlx::{AnyConnection, Executor};
+
+use super::statement::Statement;
+use crate::store::StoreError;
+
+/// How long anybody waits for somebody else's lock, and for a statement.
+const SQLITE_SET_UP: &str = "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL";
+const POSTGRES_SET_UP: &str = "SET lock_timeout = '5s'; SET statement_timeout = '10s'; \
+     SET idle_in_transaction_session_timeout = '30s'; \
+     SET default_transaction_isolation = 'read committed'; \
+     SELECT set_config('synchronous_commit', 'on', false) \
+     WHERE current_setting('synchronous_commit') = 'off'";
+const MYSQL_SET_UP: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+     SET SESSION innodb_lock_wait_timeout = 5; \
+     SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')";
+
+/// A kind of database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// `SQLite`: one file, one writer at a time.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL and MariaDB, on InnoDB.
+    MySql,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The serial lane.
+    Lane,
+    /// Reads; where rows can be locked, renewals too.
+    Pool,
+}
+
+impl Dialect {
+    /// The dialect that the scheme of `url` names.
+    pub(super) fn of(url: &str) -> Result<Self, StoreError> {
+        match url.split(':').next() {
+            Some("sqlite") => Ok(Self::Sqlite),
+            Some("postgres" | "postgresql") => Ok(Self::Postgres),
+            Some("mysql" | "mariadb") => Ok(Self::MySql),
+            _ => Err(StoreError::Unavailable(
+                "its URL must begin with sqlite://, postgres:// or mysql://".to_owned(),
+            )),
+        }
+    }
+
+    /// Readies a new connection: an acknowledged write survives a power cut, and nobody waits for
+    /// ever.
+    pub(super) async fn set_up(
+        self,
+        connection: &mut AnyConnection,
+        purpose: Purpose,
+    ) -> Result<(), sqlx::Error> {
+        connection.execute(self.set_up_statements()).await?;
+        if self == Self::Sqlite {
+            let own = match purpose {
+                Purpose::Lane => "PRAGMA journal_mode = WAL",
+                Purpose::Pool => "PRAGMA query_only = on",
+            };
+            connection.execute(own).await?;
+        }
+        Ok(())
+    }
+
+    const fn set_up_statements(self) -> &'static str {
+        match self {
+            Self::Sqlite => SQLITE_SET_UP,
+            Self::Postgres => POSTGRES_SET_UP,
+            Self::MySql => MYSQL_SET_UP,
+        }
+    }
+
+    /// Begins a writing transaction.
+    pub(super) const fn begin(self) -> &'static str {
+        match self {
+            // Takes the one write lock there is.
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres | Self::MySql => "BEGIN",
+        }
+    }
+
+    /// Locks the head until the transaction ends.
+    pub(super) const fn lock_head(self) -> Option<&'static Statement> {
+        static FOR_UPDATE: Statement = Statement::new("SELECT 1 FROM head WHERE id = 1 FOR UPDATE");
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres | Self::MySql => Some(&FOR_UPDATE),
+        }
+    }
+
+    /// Keeps renewals out until the transaction ends.
+    pub(super) const fn lock_watermark(self) -> Option<&'static Statement> {
+        static ADVISORY: Statement = Statement::new("SELECT pg_advisory_xact_lock(4846594)");
+        static FOR_UPDATE: Statement =
+            Statement::new("SELECT 1 FROM watermark WHERE id = 1 FOR UPDATE");
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(&ADVISORY),
+            Self::MySql => Some(&FOR_UPDATE),
+        }
+    }
+
+    /// Begins a reading transaction that sees one state of the database throughout, from its first
+    /// read on.
+    pub(super) const fn begin_snapshot(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            Self::MySql => {
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+                 START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+            }
+        }
+    }
+
+    /// Counts the tables that tell which migrations ran, as `known`.
+    pub(super) const fn count_migration_tables(self) -> &'static Statement {
+        static SQLITE: Statement = Statement::new(
+            "SELECT COUNT(*) AS known FROM sqlite_master WHERE name = '_sqlx_migrations'",
+        );
+        static POSTGRES: Statement = Statement::new(
+            "SELECT COUNT(*) AS known FROM information_schema.tables \
+             WHERE table_name = '_sqlx_migrations' AND table_schema = current_schema()",
+        );
+        static MYSQL: Statement = Statement::new(
+            "SELECT COUNT(*) AS known FROM information_schema.tables \
+             WHERE table_name = '_sqlx_migrations' AND table_schema = DATABASE()",
+        );
+        match self {
+            Self::Sqlite => &SQLITE,
+            Self::Postgres => &POSTGRES,
+            Self::MySql => &MYSQL,
+        }
+    }
+}

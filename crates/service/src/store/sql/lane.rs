@@ -1,0 +1,266 @@
+//! The serial lane: every write of this process that takes a number or changes a one-row table.
+//!
+//! One task on one connection takes the works in order and commits as many as are waiting in one
+//! transaction, so that full durability is paid once per batch. The transaction begins by locking
+//! the head row, so that the lanes of all processes on one database exclude each other. When a work
+//! fails the batch is rolled back and each work runs alone, so that only the culprit fails. A caller
+//! hears back only after the commit; a caller that went away does not stop its work.
+//!
+//! What passes by itself is tried again: a lock that was not got, and a connection that broke before
+//! anything was committed. After a commit whose answer was lost only works that may run twice do.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::{AnyConnection, Connection as _};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::dialect::{Dialect, Purpose};
+use super::fault::failed;
+use super::source::Source;
+use super::transaction::{Connection, Transaction};
+use crate::store::StoreError;
+
+/// Most works in one transaction: bounds how long the first of them waits.
+const BATCH_MAX: usize = 64;
+/// Works that may wait before callers do.
+const QUEUE_MAX: usize = 1024;
+/// How often a batch is begun anew after a lock was not got.
+const BUSY_RETRIES: u32 = 3;
+/// Longest a transaction may take before its connection is given up: twice what the database itself
+/// allows a statement.
+pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// One transaction's worth of writing.
+#[async_trait]
+pub(super) trait Work: Send + Sync + 'static {
+    /// What the caller hears.
+    type Output: Send + 'static;
+
+    /// Whether it moves the watermark or begins an epoch: no renewal runs beside it then.
+    const CHANGES_WATERMARK: bool = false;
+    /// Whether running it twice has the effect of running it once.
+    const REPEATABLE: bool = false;
+
+    /// Does it. May run more than once, of which the last counts: it keeps nothing but its output.
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Self::Output, StoreError>;
+}
+
+/// Hands works to the writing task.
+pub(super) struct Lane {
+    queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Lane {
+    /// Starts the task on a connection for the lane.
+    pub(super) fn start(source: Source, connection: AnyConnection) -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        let writing = Writing {
+            source,
+            connection: Some(connection),
+        };
+        Self {
+            queue: Mutex::new(Some(sender)),
+            task: Mutex::new(Some(tokio::spawn(writing.run(receiver)))),
+        }
+    }
+
+    /// Queues a work and waits until it is committed.
+    pub(super) async fn run<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self.queue.lock().await.clone().ok_or_else(stopped)?;
+        let job = Pending {
+            work,
+            output: None,
+            reply,
+        };
+        queue.send(Box::new(job)).await.map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Takes nothing more, finishes what is queued.
+    pub(super) async fn drain(&self) {
+        self.queue.lock().await.take();
+        if let Some(task) = self.task.lock().await.take() {
+            // The task ends by itself once the queue is closed and empty; it never panics.
+            let _ended = task.await;
+        }
+    }
+}
+
+/// A work with its caller, its type forgotten.
+#[async_trait]
+trait Job: Send {
+    async fn run(&mut self, tx: &mut Transaction<'_>) -> Result<(), StoreError>;
+    fn changes_watermark(&self) -> bool;
+    fn is_repeatable(&self) -> bool;
+    fn settle(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Pending<W: Work> {
+    work: W,
+    output: Option<W::Output>,
+    reply: oneshot::Sender<Result<W::Output, StoreError>>,
+}
+
+#[async_trait]
+impl<W: Work> Job for Pending<W> {
+    async fn run(&mut self, tx: &mut Transaction<'_>) -> Result<(), StoreError> {
+        self.output = Some(self.work.run(tx).await?);
+        Ok(())
+    }
+
+    fn changes_watermark(&self) -> bool {
+        W::CHANGES_WATERMARK
+    }
+
+    fn is_repeatable(&self) -> bool {
+        W::REPEATABLE
+    }
+
+    fn settle(self: Box<Self>, committed: Result<(), StoreError>) {
+        let Self { output, reply, .. } = *self;
+        let answer = committed.and_then(|()| output.ok_or_else(stopped));
+        // A caller that went away needs no answer.
+        let _gone = reply.send(answer);
+    }
+}
+
+/// A batch that was not committed, as far as is known.
+struct Failed {
+    error: StoreError,
+    during: Phase,
+}
+
+/// How far a batch came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No connection, or no lock: the database's doing.
+    Begin,
+    /// Some work failed.
+    Works,
+    /// It may have been committed.
+    Commit,
+}
+
+/// The writing task.
+struct Writing {
+    source: Source,
+    /// Kept as long as it works.
+    connection: Option<AnyConnection>,
+}
+
+impl Writing {
+    async fn run(mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            let works = std::mem::take(&mut batch);
+            if let Some(culprits) = self.write(works).await {
+                for job in culprits {
+                    self.write(vec![job]).await;
+                }
+            }
+        }
+        if let Some(connection) = self.connection.take() {
+            // Nothing depends on a graceful farewell.
+            let _closed = connection.close().await;
+        }
+    }
+
+    /// Commits the batch or settles it with the error; gives it back if each must run alone.
+    async fn write(&mut self, mut batch: Vec<Box<dyn Job>>) -> Option<Vec<Box<dyn Job>>> {
+        let mut busy = 0;
+        let mut broken = false;
+        loop {
+            let Err(Failed { error, during }) = self.attempt(&mut batch).await else {
+                settle(batch, &Ok(()));
+                return None;
+            };
+            tracing::warn!(%error, works = batch.len(), "a transaction failed");
+            match error {
+                StoreError::Busy(_) if busy < BUSY_RETRIES => busy += 1,
+                StoreError::Unavailable(_) if !broken && during == Phase::Works => broken = true,
+                StoreError::Unavailable(_) if !broken && during == Phase::Commit => {
+                    broken = true;
+                    let repeatable = |job: &mut Box<dyn Job>| !job.is_repeatable();
+                    settle(batch.extract_if(.., repeatable).collect(), &Err(error));
+                }
+                StoreError::Rejected(_) | StoreError::Damaged(_)
+                    if during == Phase::Works && batch.len() > 1 =>
+                {
+                    return Some(batch);
+                }
+                error => {
+                    settle(batch, &Err(error));
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// One transaction. A connection that does not do its part is not used again.
+    async fn attempt(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+        let mut phase = Phase::Begin;
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => match self.source.connect(Purpose::Lane).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    let during = phase;
+                    return Err(Failed { error, during });
+                }
+            },
+        };
+        let transaction = transact(&mut connection, self.source.dialect, batch, &mut phase);
+        let done = tokio::time::timeout(TRANSACTION_TIMEOUT, transaction).await;
+        let error = match done {
+            Ok(Ok(())) => {
+                self.connection = Some(connection);
+                return Ok(());
+            }
+            Ok(Err(error)) => error,
+            Err(_) => StoreError::Unavailable("it did not answer in time".to_owned()),
+        };
+        if !matches!(error, StoreError::Unavailable(_)) {
+            self.connection = Some(connection);
+        }
+        Err(Failed {
+            error,
+            during: phase,
+        })
+    }
+}
+
+async fn transact(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    batch: &mut [Box<dyn Job>],
+    phase: &mut Phase,
+) -> Result<(), StoreError> {
+    // Rolled back on drop, so an error below leaves nothing half done on the connection.
+    let begun = connection.begin_with(dialect.begin()).await;
+    let mut raw = begun.map_err(failed)?;
+    let mut tx = Transaction::open(Connection::new(&mut raw, dialect)).await?;
+    if batch.iter().any(|job| job.changes_watermark()) {
+        tx.lock_watermark().await?;
+    }
+    *phase = Phase::Works;
+    for job in batch {
+        job.run(&mut tx).await?;
+    }
+    tx.write_state().await?;
+    *phase = Phase::Commit;
+    raw.commit().await.map_err(failed)
+}
+
+fn settle(batch: Vec<Box<dyn Job>>, committed: &Result<(), StoreError>) {
+    for job in batch {
+        job.settle(committed.clone());
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unavailable("the service is stopping".to_owned())
+}

@@ -1,0 +1,248 @@
+//! The session table in a database: `SQLite` (the embedded default), PostgreSQL, MySQL and MariaDB.
+//!
+//! One implementation on `sqlx::Any`; what differs between the databases is in `dialect` alone. The
+//! serial lane (`lane`) does every write that takes a number, in order; a pool (`pool`) reads. The
+//! transactions are one file per idea: `creation`, `renewal`, `revocation`, `register` (keys and
+//! credentials). Below them: `transaction`, `statement`, `rows`, `fault`, `source`, `sqlite` (its
+//! file), `schema`.
+//!
+//! **To add a write**: a struct with its arguments that implements `lane::Work`; statements are
+//! `static NAME: Statement` with `$1 … $n` in order; `tx.execute`, `tx.optional`, `tx.one`,
+//! `tx.all` run them. A number is taken with `tx.advance()` (`tx.advance_for_key()` for a change of
+//! a key), never by SQL: the transaction holds the head row. Say `CHANGES_WATERMARK` if it moves the
+//! watermark or the epoch, `REPEATABLE` if running it twice does no harm. Then one method in
+//! [`Store`] that hands it to `self.lane.run`.
+//!
+//! **To add a read**: a function that takes the [`pool::Pool`]; `pool.connection()` for one
+//! statement, `pool.snapshot()` for several that must agree. Columns are read with `rows`.
+//!
+//! SQL stays within what all three speak: no `RETURNING`, no scalar `MAX`, no `INSERT OR IGNORE`;
+//! values are `BIGINT`, text and bytes.
+
+mod creation;
+mod dialect;
+mod fault;
+mod lane;
+mod pool;
+mod register;
+mod renewal;
+mod revocation;
+mod rows;
+mod schema;
+mod source;
+mod sqlite;
+mod statement;
+mod transaction;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hallpass_session::time::{Seconds, UnixSeconds};
+
+use self::dialect::{Dialect, Purpose};
+use self::lane::Lane;
+use self::pool::Pool;
+use self::rows::{read_session, select_sessions, time};
+use self::source::Source;
+use self::statement::{Bound, Statement};
+use self::transaction::Connection;
+use super::{
+    Cause, Creation, CredentialRow, KeyRow, LogRead, NewSession, Renewal, RenewalAttempt,
+    Revocation, Selection, Store, StoreError,
+};
+use crate::clock::Clock;
+use crate::record::{SessionRecord, Sid};
+
+pub use self::schema::{Migration, pending_migrations};
+pub use self::source::without_password;
+
+/// A session table in a database.
+pub struct SqlStore {
+    lane: Lane,
+    pool: Pool,
+    now: Now,
+}
+
+impl SqlStore {
+    /// Opens the database at `url` (`sqlite://FILE`, `postgres://…`, `mysql://…`), migrating it as
+    /// needed; an `SQLite` file is made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError::Schema` when a newer program wrote it, else why it cannot be used.
+    pub async fn open(
+        url: &str,
+        connections_max: u32,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let source = Source::of(url)?;
+        if source.dialect == Dialect::Sqlite {
+            sqlite::create_private(&sqlite::file(url)?)?;
+        }
+        let now = Now(clock);
+        let mut raw = source.connect(Purpose::Lane).await?;
+        schema::migrate(&mut raw, source.dialect).await?;
+        let mut connection = Connection::new(&mut raw, source.dialect);
+        schema::write_first_rows(&mut connection, &random_epoch()?, now.read()).await?;
+        Ok(Self {
+            pool: Pool::new(&source, connections_max),
+            lane: Lane::start(source, raw),
+            now,
+        })
+    }
+
+    async fn sessions(&self, bound: Bound) -> Result<Vec<SessionRecord>, StoreError> {
+        let rows = self.pool.connection().await?.get().all(bound).await?;
+        rows.iter().map(read_session).collect()
+    }
+}
+
+#[async_trait]
+impl Store for SqlStore {
+    async fn create(&self, new: NewSession) -> Result<Creation, StoreError> {
+        let now = self.now.clone();
+        self.lane.run(creation::Create { new, now }).await
+    }
+
+    async fn renew(&self, attempt: RenewalAttempt) -> Result<Renewal, StoreError> {
+        let now = self.now.clone();
+        self.lane.run(renewal::Renew { attempt, now }).await
+    }
+
+    async fn revoke(&self, selection: Selection, cause: Cause) -> Result<Revocation, StoreError> {
+        let now = self.now.clone();
+        self.lane
+            .run(revocation::Revoke {
+                selection,
+                cause,
+                now,
+            })
+            .await
+    }
+
+    async fn revoke_everything(&self) -> Result<Revocation, StoreError> {
+        let now = self.now.clone();
+        // Nobody stays signed in because counting took too long.
+        let counted = revocation::count_live(&self.pool, now.read()).await;
+        let live = counted.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the sessions to end could not be counted");
+            0
+        });
+        self.lane
+            .run(revocation::RevokeEverything { live, now })
+            .await
+    }
+
+    async fn find(&self, sid: Sid) -> Result<Option<SessionRecord>, StoreError> {
+        let mut connection = self.pool.connection().await?;
+        find_session(&mut connection.get(), sid).await
+    }
+
+    async fn sessions_of(
+        &self,
+        subject: &str,
+        limit: u32,
+    ) -> Result<Vec<SessionRecord>, StoreError> {
+        static OF_SUBJECT: Statement = Statement::new(select_sessions!(
+            "WHERE s.subject = $1 ORDER BY s.created_at DESC, s.sid LIMIT $2"
+        ));
+        self.sessions(OF_SUBJECT.bind(subject).bind(limit)).await
+    }
+
+    async fn newest_sessions(&self, limit: u32) -> Result<Vec<SessionRecord>, StoreError> {
+        static NEWEST: Statement = Statement::new(select_sessions!(
+            "ORDER BY s.created_at DESC, s.sid LIMIT $1"
+        ));
+        self.sessions(NEWEST.bind(limit)).await
+    }
+
+    async fn read_log(&self, after: u64, listed_since: UnixSeconds) -> Result<LogRead, StoreError> {
+        revocation::read_log(&self.pool, after, listed_since).await
+    }
+
+    async fn revoked_at(&self, seq: u64) -> Result<Option<UnixSeconds>, StoreError> {
+        static REVOKED_AT: Statement =
+            Statement::new("SELECT revoked_at FROM revocations WHERE seq = $1 LIMIT 1");
+        let mut connection = self.pool.connection().await?;
+        let row = connection.get().optional(REVOKED_AT.bind(seq)).await?;
+        row.as_ref().map(|row| time(row, "revoked_at")).transpose()
+    }
+
+    async fn begin_epoch(&self, replaced: &str, fresh: &str) -> Result<(), StoreError> {
+        let (replaced, fresh) = (replaced.to_owned(), fresh.to_owned());
+        let now = self.now.clone();
+        self.lane
+            .run(revocation::BeginEpoch {
+                replaced,
+                fresh,
+                now,
+            })
+            .await
+    }
+
+    async fn note_token_lifetime(&self, lifetime: Seconds) -> Result<(), StoreError> {
+        self.lane.run(register::NoteTokenLifetime(lifetime)).await
+    }
+
+    async fn keys(&self) -> Result<Vec<KeyRow>, StoreError> {
+        register::keys(&self.pool).await
+    }
+
+    async fn add_first_keys(&self, keys: Vec<KeyRow>) -> Result<(), StoreError> {
+        self.lane.run(register::AddFirstKeys(keys)).await
+    }
+
+    async fn credentials(&self) -> Result<Vec<CredentialRow>, StoreError> {
+        register::credentials(&self.pool).await
+    }
+
+    async fn find_credential(
+        &self,
+        digest: &[u8; 32],
+    ) -> Result<Option<CredentialRow>, StoreError> {
+        register::find_credential(&self.pool, digest).await
+    }
+
+    async fn add_credential(&self, credential: CredentialRow) -> Result<(), StoreError> {
+        self.lane.run(register::AddCredential(credential)).await
+    }
+
+    async fn revoke_credential(&self, id: &str) -> Result<bool, StoreError> {
+        let (id, now) = (id.to_owned(), self.now.clone());
+        self.lane.run(register::RevokeCredential { id, now }).await
+    }
+
+    async fn check_writable(&self) -> Result<(), StoreError> {
+        self.lane.run(schema::Probe).await
+    }
+
+    async fn close(&self) {
+        self.lane.drain().await;
+        self.pool.close().await;
+    }
+}
+
+/// The clock as transactions read it.
+#[derive(Clone)]
+struct Now(Arc<dyn Clock>);
+
+impl Now {
+    fn read(&self) -> UnixSeconds {
+        self.0.now()
+    }
+}
+
+async fn find_session(
+    connection: &mut Connection<'_>,
+    sid: Sid,
+) -> Result<Option<SessionRecord>, StoreError> {
+    static FIND: Statement = Statement::new(select_sessions!("WHERE s.sid = $1"));
+    let row = connection.optional(FIND.bind(&sid)).await?;
+    row.as_ref().map(read_session).transpose()
+}
+
+fn random_epoch() -> Result<String, StoreError> {
+    let bytes: [u8; 16] =
+        crate::clock::random_bytes().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok(hallpass_session::base64url::encode(&bytes))
+}
