@@ -13,6 +13,7 @@ pub(crate) mod valgrind;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use hallpass_databases::Kind;
 
 /// What `setup --only` chooses among.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -21,7 +22,7 @@ pub(crate) enum Group {
     Tools,
     /// A Chromium for the browser tests
     Browser,
-    /// Database servers to test against
+    /// PostgreSQL and MariaDB, with which tests start servers of their own
     Databases,
 }
 
@@ -59,11 +60,14 @@ pub(crate) fn of(group: Group) -> Result<Vec<Box<dyn Need>>> {
             Box::new(valgrind::Valgrind),
         ],
         Group::Browser => vec![Box::new(browser::Chromium)],
-        Group::Databases => vec![
-            Box::new(database::Server::postgresql()),
-            Box::new(database::Server::mariadb()),
-        ],
+        Group::Databases => databases(),
     })
+}
+
+/// The servers that the service is tested against.
+pub(crate) fn databases() -> Vec<Box<dyn Need>> {
+    let server = |kind| Box::new(database::Server(kind)) as Box<dyn Need>;
+    Kind::ALL.map(server).into()
 }
 
 /// What compiling the edge takes.

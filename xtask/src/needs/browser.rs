@@ -45,6 +45,6 @@ impl Need for Chromium {
         if !debian::has_apt() {
             bail!("install Chromium or Chrome, or set HALLPASS_CHROMIUM to its program");
         }
-        debian::install("chromium")
+        debian::install(&["chromium"])
     }
 }

@@ -1,64 +1,40 @@
-//! Database servers besides the embedded SQLite. No test asks for one, so they are only looked for.
+//! Database servers to test against besides the embedded SQLite: any that are found, else Debian's
+//! packages. Tests start servers of their own from the programs; no service of the system is used.
 
-use std::fs;
-use std::path::PathBuf;
+use anyhow::{Result, bail};
+use hallpass_databases::{Kind, programs};
 
-use anyhow::Result;
+use super::{Need, State, debian};
 
-use super::{Need, State};
-use crate::path_search;
-
-/// One server.
-pub(crate) struct Server {
-    name: &'static str,
-    program: &'static str,
-    /// Debian keeps the server's programs here, one folder per version, away from `PATH`.
-    versions: &'static str,
-}
+/// One server's programs.
+pub(crate) struct Server(pub(crate) Kind);
 
 impl Server {
-    /// PostgreSQL.
-    pub(crate) fn postgresql() -> Self {
-        Self {
-            name: "PostgreSQL",
-            program: "postgres",
-            versions: "/usr/lib/postgresql",
+    /// MariaDB's packages bring the programs only, PostgreSQL's also a service.
+    fn packages(&self) -> &'static [&'static str] {
+        match self.0 {
+            Kind::Postgresql => &["postgresql"],
+            Kind::Mariadb => &["mariadb-server-core", "mariadb-client-core"],
         }
-    }
-
-    /// MariaDB.
-    pub(crate) fn mariadb() -> Self {
-        Self {
-            name: "MariaDB",
-            program: "mariadbd",
-            versions: "/usr/lib/mariadb",
-        }
-    }
-
-    fn program(&self) -> Option<PathBuf> {
-        let versions = fs::read_dir(self.versions).into_iter().flatten().flatten();
-        let mut installed: Vec<_> = versions
-            .map(|version| version.path().join("bin").join(self.program))
-            .filter(|program| program.is_file())
-            .collect();
-        installed.sort();
-        installed.pop().or_else(|| path_search::find(self.program))
     }
 }
 
 impl Need for Server {
     fn name(&self) -> String {
-        self.name.to_owned()
+        self.0.name().to_owned()
     }
 
     fn look(&self) -> Result<State> {
-        Ok(match self.program() {
-            Some(program) => State::Present(program.display().to_string()),
-            None => State::Unneeded("not installed; no test asks for it".to_owned()),
+        Ok(match programs::find(self.0) {
+            Ok(found) => State::Present(found.server.display().to_string()),
+            Err(error) => State::Missing(format!("{error:#}")),
         })
     }
 
     fn install(&self) -> Result<()> {
-        Ok(())
+        if !debian::has_apt() {
+            bail!("install {} so that its programs are on PATH", self.name());
+        }
+        debian::install(self.packages())
     }
 }

@@ -13,16 +13,32 @@ pub(crate) fn has_apt() -> bool {
     path_search::find("apt-get").is_some()
 }
 
-/// Installs a package.
+/// Installs without starting: a database server's package would run a service at once. Whoever
+/// has a policy of their own keeps it.
+const INSTALL: &str = r#"
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+fi
+apt-get install --yes --no-install-recommends "$@"
+"#;
+
+/// Installs packages.
 ///
 /// # Errors
 /// When that is not allowed or fails.
-pub(crate) fn install(package: &str) -> Result<()> {
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    let names = packages.join(" ");
+    let mut install = as_root(&format!("apt-get install {names}"))?;
     if !has_package_lists() {
-        step::run("apt-get update", apt(&["update"])?)?;
+        let mut update = as_root("apt-get update")?;
+        update.args(["apt-get", "update"]);
+        step::run("apt-get update", update)?;
     }
-    let install = ["install", "--yes", "--no-install-recommends", package];
-    step::run(&format!("installing {package}"), apt(&install)?).map(drop)
+    install.args(["sh", "-c", INSTALL, "sh"]).args(packages);
+    step::run(&format!("installing {names}"), install).map(drop)
 }
 
 /// A bare Debian image has no package lists, and then knows no package.
@@ -34,22 +50,20 @@ fn has_package_lists() -> bool {
     entries.flatten().any(|entry| is_list(&entry.path()))
 }
 
-fn apt(arguments: &[&str]) -> Result<Command> {
+/// A command whose arguments are run as root; `instead` is what whoever may not do that has to say.
+fn as_root(instead: &str) -> Result<Command> {
     let mut command = if rustix::process::geteuid().is_root() {
-        tied::command("apt-get")
+        tied::command("env")
     } else if path_search::find("sudo").is_some() {
         let mut command = tied::command("sudo");
         // Never a password prompt inside a step whose input is closed.
-        command.args(["--non-interactive", "apt-get"]);
+        command.args(["--non-interactive", "env"]);
         command
     } else {
-        let line = arguments.join(" ");
         return Err(anyhow!(
-            "neither root nor sudo: run `apt-get {line}` as root, then this again"
+            "neither root nor sudo: run `{instead}` as root, then this again"
         ));
     };
-    command
-        .args(arguments)
-        .env("DEBIAN_FRONTEND", "noninteractive");
+    command.arg("DEBIAN_FRONTEND=noninteractive");
     Ok(command)
 }

@@ -32,6 +32,6 @@ impl Need for Valgrind {
     }
 
     fn install(&self) -> Result<()> {
-        debian::install("valgrind")
+        debian::install(&["valgrind"])
     }
 }

@@ -129,7 +129,13 @@ impl Part {
             ],
             Self::Wasm => vec![wasm()?],
             Self::Service => {
-                let packages = ["hallpass-service", "hallpass-demo", "xtask"];
+                ensure(needs::databases())?;
+                let packages = [
+                    "hallpass-databases",
+                    "hallpass-service",
+                    "hallpass-demo",
+                    "xtask",
+                ];
                 vec![cargo_test("service", &packages)]
             }
             Self::E2e => vec![end_to_end(
