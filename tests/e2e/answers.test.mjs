@@ -100,12 +100,24 @@ for (const { name, raw } of RUNTIMES) {
         [303, 2, undefined],
       );
       for (const line of answer.cookies) assert.match(line, /=; Max-Age=0/);
-      const ended = await until("the service is told", () =>
-        gate.service.calls.findLast(
-          (call) => call.path === "/v1/edge/me/revoke" && call.body.sid === claims.sid,
-        ),
-      );
+      const ended = await until("the service is told", () => revocationOf(gate, claims));
       assert.ok(ended.headers["hallpass-session-token"]);
+    });
+
+    test("edge ignores the app's word to clear on an answer that came from a cache", async () => {
+      gate.app.on("/stored", (_, response) =>
+        response.writeHead(200, { age: "0", "hallpass-clear-session": "1" }).end("stored"),
+      );
+      gate.app.on("/fresh", (_, response) => response.writeHead(200, { "hallpass-clear-session": "1" }).end());
+      const [kept, ended] = [gate.issuer.claims(), gate.issuer.claims()];
+      const answer = await gate.withCookie(gate.issuer.token(kept), { path: "/stored" });
+      assert.deepEqual([answer.status, answer.text, answer.cookies], [200, "stored", []]);
+      assert.equal(answer.headers["hallpass-clear-session"], undefined);
+      await gate.withCookie(gate.issuer.token(ended), { path: "/fresh" });
+      // Sessions are ended behind the answer, in the order of the requests.
+      await until("the service is told of the later one", () => revocationOf(gate, ended));
+      assert.equal(revocationOf(gate, kept), undefined);
+      assert.equal((await gate.withCookie(gate.issuer.token(kept))).status, 200);
     });
 
     test("app's cookies pass but cannot be ours", async () => {
@@ -264,6 +276,10 @@ for (const { name, raw } of RUNTIMES) {
     });
   });
 }
+
+/** The call that ended the session of these claims. */
+const revocationOf = (gate, { sid }) =>
+  gate.service.calls.findLast(({ path, body }) => path === "/v1/edge/me/revoke" && body.sid === sid);
 
 /** Posts the sign-in form as a program would, so that refusals are problem documents. */
 const signIn = (gate) =>

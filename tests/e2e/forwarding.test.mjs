@@ -234,6 +234,18 @@ for (const { name, raw } of RUNTIMES) {
       }
     });
 
+    test("edge does not follow the port of Host where the app is the zone's own origin", async () => {
+      const zone = await startGate({ raw, settings: { upstream_url: "" } });
+      const { port } = new URL(zone.app.origin);
+      for (const path of ["/a", "/public/a"]) {
+        const answer = await zone.withCookie(zone.issuer.token(), { path, host: `127.0.0.1:${port}` });
+        assert.deepEqual(zone.app.seen, [], `${path}: a client chose where it is forwarded to`);
+        // Mostly nobody listens on the scheme's own port; whoever does is none of ours.
+        assert.ok(["upstream_unavailable", undefined].includes(answer.code), answer.text);
+      }
+      await zone.stop();
+    });
+
     for (const method of ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"]) {
       test(`edge forwards ${method}`, async () => {
         const body = ["POST", "PUT", "PATCH", "DELETE", "PROPFIND"].includes(method)

@@ -376,6 +376,24 @@ for (const { name, raw } of RUNTIMES) {
       assert.deepEqual(answer.cookies, []);
     });
 
+    test("sign-out with two different cookies clears both, ends no session and says why", async () => {
+      const headers = [
+        ["Origin", gate.origin],
+        ["Cookie", cookies(gate.issuer.token(), gate.issuer.token())],
+      ];
+      const signOut = { method: "POST", path: "/.session/sign-out", body: "" };
+      const before = gate.service.calls.length;
+      const answer = await gate.send({ ...signOut, headers });
+      assertProblem(answer, "credentials_conflict", 401);
+      assertCleared(answer);
+      const page = await gate.send({ ...signOut, headers: [...PAGE, ...headers] });
+      assert.deepEqual([page.status, page.headers.location], [401, undefined]);
+      assert.match(page.text, /Two sign-ins got mixed up/);
+      assertCleared(page);
+      const calls = gate.service.calls.slice(before).map(({ path }) => path);
+      assert.ok(!calls.includes("/v1/edge/me/revoke"), "a session was ended");
+    });
+
     test("edge answers 401 codes on optional routes by forwarding for nobody", async () => {
       gate.service.onRenew = () => problem(401, "renewal_unknown");
       for (const [what, , make] of BAD_TOKENS) {

@@ -6,18 +6,22 @@ import { createHash, randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { tidyUp } from "./harness/children.mjs";
-import { open } from "./harness/client.mjs";
+import { open, send } from "./harness/client.mjs";
 import { startGate } from "./harness/gate.mjs";
+import { Key } from "./harness/mint.mjs";
 import { openSocket } from "./harness/socket.mjs";
 import { streaming } from "./harness/stand_in_app.mjs";
+import { problem } from "./harness/stand_in_service.mjs";
 import { LIST_MAX_AGE_SECS, RUNTIMES, edgeSettings, startDemo, startEdge } from "./harness/system.mjs";
-import { within } from "./harness/wait.mjs";
+import { now, until, within } from "./harness/wait.mjs";
 
 tidyUp();
 
 /** A busy machine may be late by this much, in milliseconds. */
 const SLACK_MS = 2000;
 const AUDIENCE_OF_DEMO = "demo";
+/** Close codes: the session is over; nobody can say. */
+const [ENDED, OUTAGE] = [4401, 4503];
 
 for (const { name, raw } of RUNTIMES) {
   describe(`streams in ${name}`, () => {
@@ -25,7 +29,11 @@ for (const { name, raw } of RUNTIMES) {
     let gate;
     let demo, demoEdge;
     before(async () => {
-      gate = await startGate({ raw });
+      const routes = [
+        { path: "/ws/strict", on_outage: "refuse" },
+        { path: "/ws/lenient", outage_grace_secs: 3600 },
+      ];
+      gate = await startGate({ raw, settings: { routes } });
       const { issuer, audience } = gate.issuer;
       demo = await startDemo({
         serviceUrl: "http://127.0.0.1:9",
@@ -164,17 +172,122 @@ for (const { name, raw } of RUNTIMES) {
         [gate.issuer.token(claims), gate.issuer.token()].map((token) => openSocket(demoEdge.origin, token)),
       );
       gate.service.revoke(claims.idx);
-      const { opcode, payload } = await within(
-        "the socket ends",
-        ended.receive(),
-        LIST_MAX_AGE_SECS * 1000 + SLACK_MS,
-      );
-      assert.deepEqual([opcode, payload.readUInt16BE()], [8, 4401]);
-      other.send(1, Buffer.from("still here"));
-      assert.equal(String((await within("the echo", other.receive())).payload), "still here");
+      await endsWith(ENDED, ended);
+      await isOpen(other);
       other.close();
     });
+
+    test("sockets go on through a change of keys, until theirs is removed", async () => {
+      const next = new Key("s2");
+      const old = await openSocket(demoEdge.origin, gate.issuer.token());
+      // As a service does it: the new key is published and trusted beside the old one, then it signs.
+      gate.service.extraKeys = [next];
+      gate.service.change({ kids: ["s1", "s2"] });
+      const token = gate.issuer.token({}, { key: next, header: { kid: "s2" } });
+      await untilTrusted(token);
+      const newer = await openSocket(demoEdge.origin, token);
+      await twoLooks();
+      await Promise.all([old, newer].map(isOpen));
+
+      gate.service.change({ kids: ["s2"] });
+      await endsWith(ENDED, old);
+      await isOpen(newer);
+      newer.close();
+      await trustFirstKeyOnly();
+    });
+
+    test("socket outlives its token, and that token's key, while the service calls its session live", async () => {
+      const claims = gate.issuer.claims({ exp: now() + 2 });
+      const socket = await openSocket(demoEdge.origin, gate.issuer.token(claims));
+      await until("the service is asked", () =>
+        gate.service.calls.find(({ path }) => path === `/v1/edge/sessions/${claims.sid}`),
+      );
+      gate.service.change({ kids: [] });
+      await twoLooks();
+      await isOpen(socket);
+      socket.close();
+      await trustFirstKeyOnly();
+    });
+
+    /** What the service says of a session whose token has ended, and how its socket ends. */
+    const ANSWERS = [
+      ["the session is over", ENDED, () => ({ status: 200, body: { live: false, ends_at: now() } })],
+      ["it knows no such session", ENDED, () => problem(404, "session_unknown")],
+      ["nothing of use", OUTAGE, () => problem(500, "service_faulty")],
+    ];
+    for (const [what, code, answer] of ANSWERS) {
+      test(`socket ends with ${code} when its token has ended and the service says that ${what}`, async () => {
+        const usual = gate.service.onLiveness;
+        gate.service.onLiveness = answer;
+        const exp = now() + 2;
+        const [socket, lenient] = await Promise.all(
+          ["/ws", "/ws/lenient"].map((path) =>
+            openSocket(gate.origin, gate.issuer.token({ exp, iat: exp - 5, auth_time: exp - 5 }), path),
+          ),
+        );
+        await endsWith(code, socket);
+        // Where the route has a grace, an outage ends nothing yet.
+        if (code === ENDED) await endsWith(code, lenient);
+        else lenient.close();
+        gate.service.onLiveness = usual;
+      });
+    }
+
+    test("socket on a strict route ends when the list grows too old, others go on", async () => {
+      const heard = [];
+      gate.app.onUpgrade((socket) => socket.on("data", (frame) => heard.push(frame)));
+      const [strict, other] = await Promise.all(
+        ["/ws/strict", "/ws"].map((path) => openSocket(gate.origin, gate.issuer.token(), path)),
+      );
+      await gate.service.stop();
+      await endsWith(OUTAGE, strict);
+      heard.length = 0;
+      other.send(1, Buffer.from("still here"));
+      await until("the app hears the other", () => heard.length > 0);
+      other.close();
+      await gate.service.start();
+    });
+
+    async function trustFirstKeyOnly() {
+      gate.service.extraKeys = [];
+      gate.service.change({ kids: ["s1"] });
+      await untilTrusted(gate.issuer.token());
+    }
+
+    async function untilTrusted(token) {
+      const headers = [["Cookie", `__Host-session=${token}`]];
+      const isTrusted = async () => (await send(demoEdge.origin, { path: "/", headers })).status === 200;
+      await until("the token's key is trusted", isTrusted);
+    }
+
+    /** Waits until the newest list has been held for two looks: sockets confirm it before each. */
+    async function twoLooks() {
+      const { epoch, to } = gate.service.listClaims;
+      const began = gate.service.calls.length;
+      const confirms = ({ path, query }) =>
+        path === "/v1/edge/revocations" && query.get("epoch") === epoch && Number(query.get("after")) === to;
+      await until(
+        "the newest list is confirmed again",
+        () => gate.service.calls.slice(began).filter(confirms).length >= 3,
+      );
+    }
   });
+}
+
+/** The edge ends the socket with this code, within the bound and the time of a look. */
+async function endsWith(code, socket) {
+  const { opcode, payload } = await within(
+    "the socket ends",
+    socket.receive(),
+    LIST_MAX_AGE_SECS * 1000 + SLACK_MS,
+  );
+  assert.deepEqual([opcode, payload.readUInt16BE()], [8, code]);
+}
+
+/** The socket still carries messages to the demo app and back. */
+async function isOpen(socket) {
+  socket.send(1, Buffer.from("still here"));
+  assert.equal(String((await within("the echo", socket.receive())).payload), "still here");
 }
 
 const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");

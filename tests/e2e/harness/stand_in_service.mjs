@@ -36,6 +36,8 @@ export class StandInService extends LocalServer {
     status: 200,
     body: { revoked: 1, list: { epoch: EPOCH, to: this.#to }, committed_at_ms: Date.now() },
   });
+  /** What `GET /v1/edge/sessions/{sid}` answers. @type {(call: Call) => Reply} */
+  onLiveness = () => ({ status: 200, body: { live: true, ends_at: now() + 3600 } });
   /** Changes the answer with the keys. @type {(keys: Keys) => object} */
   onKeys = (keys) => keys;
   /** Changes the answer with the list. @type {(reply: Reply) => Reply} */
@@ -113,7 +115,7 @@ export class StandInService extends LocalServer {
       case "GET /v1/edge/me/sessions":
         return { status: 200, body: { sessions: [], ended: [] } };
       default:
-        return problem(404, "not_found");
+        return call.path.startsWith("/v1/edge/sessions/") ? this.onLiveness(call) : problem(404, "not_found");
     }
   }
 
