@@ -5,6 +5,7 @@
 //! goal is written all the same, and the command fails.
 
 mod gate;
+mod refusals;
 mod report;
 mod rounds;
 mod rules;

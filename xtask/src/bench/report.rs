@@ -71,7 +71,7 @@ pub(crate) struct Description {
     pub(crate) method: &'static str,
     pub(crate) unit: &'static str,
     /// Every case with its words, in the order of the table.
-    pub(crate) cases: &'static [(&'static str, &'static str)],
+    pub(crate) cases: Vec<(&'static str, &'static str)>,
     pub(crate) comparisons: Vec<Compared>,
 }
 
@@ -81,6 +81,37 @@ pub(crate) struct Compared {
     pub(crate) case: &'static str,
     pub(crate) to: &'static [&'static str],
     pub(crate) at_most: Option<f64>,
+}
+
+impl Compared {
+    /// A comparison without a goal.
+    pub(crate) const fn shown(
+        what: &'static str,
+        case: &'static str,
+        to: &'static [&'static str],
+    ) -> Self {
+        Self {
+            what,
+            case,
+            to,
+            at_most: None,
+        }
+    }
+
+    /// A comparison whose ratio is to be `limit` at most.
+    pub(crate) const fn at_most(
+        limit: f64,
+        what: &'static str,
+        case: &'static str,
+        to: &'static [&'static str],
+    ) -> Self {
+        Self {
+            what,
+            case,
+            to,
+            at_most: Some(limit),
+        }
+    }
 }
 
 impl Measured {

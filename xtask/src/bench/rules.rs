@@ -5,12 +5,14 @@
 
 use anyhow::Result;
 
+use super::refusals;
 use super::report::{Compared, Description};
 use super::rounds::{Round, Subject};
 use crate::callgrind;
 use crate::needs::valgrind;
 
-const CASES: &[(&str, &str)] = &[
+/// What is accepted, and what is refused for its form.
+const BY_FORM: [(&str, &str); 8] = [
     ("remembered", "accept: signature remembered, list of 10 000"),
     ("cold_eddsa", "accept: EdDSA"),
     ("cold_eddsa_again", "the same again (control)"),
@@ -19,23 +21,12 @@ const CASES: &[(&str, &str)] = &[
     ("malformed", "refuse: malformed"),
     ("oversized_5_kb", "refuse: 5 kB"),
     ("oversized_1_mb", "refuse: 1 MB"),
-    ("unknown_kid", "refuse: unknown key"),
-    ("wrong_alg", "refuse: another algorithm than the key's"),
-    ("bad_signature", "refuse: bad signature"),
-    ("wrong_audience", "refuse: another audience"),
-    ("expired", "refuse: expired"),
-    ("revoked", "refuse: revoked"),
-    (
-        "revoked_remembered",
-        "refuse: revoked, signature remembered",
-    ),
+];
+/// What reading alone costs.
+const READING: [(&str, &str); 2] = [
     ("reading_5_kb", "read the cookies of 5 kB"),
     ("reading_1_mb", "read the cookies of 1 MB"),
 ];
-
-/// A refusal may cost this much of what accepting costs: a flood of bad requests is then no worse
-/// than one of good requests.
-pub(super) const REFUSING: f64 = 1.2;
 
 /// The native program under callgrind.
 pub(super) struct Rules;
@@ -55,7 +46,7 @@ pub(super) fn description() -> Description {
         method: "The rules built natively, from one request's cookies to its verdict, counted by \
                  callgrind; signatures by jwt-simple. The list holds 10 000 revoked sessions.",
         unit: "instructions",
-        cases: CASES,
+        cases: [&BY_FORM[..], &refusals::WORDS, &READING].concat(),
         comparisons: comparisons(),
     }
 }
@@ -81,32 +72,12 @@ impl Subject for Rules {
 }
 
 fn comparisons() -> Vec<Compared> {
-    let refusal = |what, case, to| Compared {
-        what,
-        case,
-        to,
-        at_most: Some(REFUSING),
-    };
-    let cold: &[&str] = &["cold_eddsa"];
-    vec![
-        refusal("malformed by EdDSA", "malformed", cold),
-        refusal("5 kB by EdDSA", "oversized_5_kb", cold),
-        refusal("unknown key by EdDSA", "unknown_kid", cold),
-        refusal("another algorithm by EdDSA", "wrong_alg", cold),
-        refusal("bad signature by EdDSA", "bad_signature", cold),
-        refusal("another audience by EdDSA", "wrong_audience", cold),
-        refusal("expired by EdDSA", "expired", cold),
-        refusal("revoked by EdDSA", "revoked", cold),
-        refusal(
-            "revoked, remembered by remembered",
-            "revoked_remembered",
-            &["remembered"],
-        ),
-        Compared {
-            what: "1 MB by 5 kB and reading 1 MB",
-            case: "oversized_1_mb",
-            to: &["oversized_5_kb", "reading_1_mb"],
-            at_most: Some(1.0),
-        },
-    ]
+    let mut comparisons = refusals::comparisons();
+    comparisons.push(Compared::at_most(
+        1.0,
+        "1 MB by 5 kB and reading 1 MB",
+        "oversized_1_mb",
+        &["oversized_5_kb", "reading_1_mb"],
+    ));
+    comparisons
 }

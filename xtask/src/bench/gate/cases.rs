@@ -1,7 +1,7 @@
 //! What is asked of which Worker, and what is set against what.
 
+use super::super::refusals;
 use super::super::report::Compared;
-use super::super::rules::REFUSING;
 use super::workers::Worker;
 
 /// One kind of request.
@@ -111,7 +111,8 @@ pub(super) const ALL: &[Case] = &[
     },
 ];
 
-pub(super) const WORDS: &[(&str, &str)] = &[
+/// What is accepted, and what is refused for its form.
+const BY_FORM: [(&str, &str); 14] = [
     ("pass_through", "JS that only forwards"),
     ("pass_through_again", "the same again (control)"),
     ("remembered", "accept: signature remembered"),
@@ -129,22 +130,20 @@ pub(super) const WORDS: &[(&str, &str)] = &[
     ("malformed", "refuse: malformed"),
     ("oversized_5_kb", "refuse: 5 kB"),
     ("oversized_60_kb", "refuse: 60 kB"),
-    ("unknown_kid", "refuse: unknown key"),
-    ("wrong_alg", "refuse: another algorithm than the key's"),
-    ("bad_signature", "refuse: bad signature"),
-    ("wrong_audience", "refuse: another audience"),
-    ("expired", "refuse: expired"),
-    ("revoked", "refuse: revoked"),
-    (
-        "revoked_remembered",
-        "refuse: revoked, signature remembered",
-    ),
+];
+/// What the others are set against.
+const BESIDE: [(&str, &str); 2] = [
     ("js_refusal", "JS that only refuses"),
     (
         "reading_60_kb",
         "the health page, asked with cookies of 60 kB",
     ),
 ];
+
+/// Every case in words, in the order of the report.
+pub(super) fn words() -> Vec<(&'static str, &'static str)> {
+    [&BY_FORM[..], &refusals::WORDS, &BESIDE].concat()
+}
 
 const fn on(worker: Worker, name: &'static str, cookie: Cookie, status: u16) -> Case {
     Case {
@@ -188,58 +187,34 @@ pub(super) fn kinds() -> Vec<&'static str> {
 }
 
 pub(super) fn comparisons() -> Vec<Compared> {
-    let plain = |what, case, to| Compared {
-        what,
-        case,
-        to,
-        at_most: None,
-    };
-    let refusal = |what, case, to| Compared {
-        at_most: Some(REFUSING),
-        ..plain(what, case, to)
-    };
-    let cold: &[&str] = &["cold_eddsa"];
     let base: &[&str] = &["pass_through"];
-    vec![
-        plain("remembered by JS that only forwards", "remembered", base),
-        plain("EdDSA by JS that only forwards", "cold_eddsa", base),
+    let mut comparisons = vec![
+        Compared::shown("remembered by JS that only forwards", "remembered", base),
+        Compared::shown("EdDSA by JS that only forwards", "cold_eddsa", base),
         // How much two processes differ that do the same: what the next three have to exceed.
-        plain(
+        Compared::shown(
             "remembered: with WebCrypto by without, the same work",
             "remembered",
             &["wasm_remembered"],
         ),
-        plain("EdDSA: WebCrypto by wasm", "cold_eddsa", &["wasm_eddsa"]),
-        plain("ES256: WebCrypto by wasm", "cold_es256", &["wasm_es256"]),
-        plain("HS256: WebCrypto by wasm", "cold_hs256", &["wasm_hs256"]),
-        plain(
+        Compared::shown("EdDSA: WebCrypto by wasm", "cold_eddsa", &["wasm_eddsa"]),
+        Compared::shown("ES256: WebCrypto by wasm", "cold_es256", &["wasm_es256"]),
+        Compared::shown("HS256: WebCrypto by wasm", "cold_hs256", &["wasm_hs256"]),
+        Compared::shown(
             "no session by JS that only refuses",
             "missing",
             &["js_refusal"],
         ),
-        refusal("no session by remembered", "missing", &["remembered"]),
-        refusal("malformed by EdDSA", "malformed", cold),
-        refusal("5 kB by EdDSA", "oversized_5_kb", cold),
-        refusal("unknown key by EdDSA", "unknown_kid", cold),
-        refusal("another algorithm by EdDSA", "wrong_alg", cold),
-        refusal("bad signature by EdDSA", "bad_signature", cold),
-        refusal("another audience by EdDSA", "wrong_audience", cold),
-        refusal("expired by EdDSA", "expired", cold),
-        refusal("revoked by EdDSA", "revoked", cold),
-        refusal(
-            "revoked, remembered by remembered",
-            "revoked_remembered",
-            &["remembered"],
-        ),
-        Compared {
-            at_most: Some(1.0),
-            ..plain(
-                "60 kB by 5 kB and the health page with 60 kB",
-                "oversized_60_kb",
-                &["oversized_5_kb", "reading_60_kb"],
-            )
-        },
-    ]
+        refusals::by("no session by remembered", "missing", &["remembered"]),
+    ];
+    comparisons.extend(refusals::comparisons());
+    comparisons.push(Compared::at_most(
+        1.0,
+        "60 kB by 5 kB and the health page with 60 kB",
+        "oversized_60_kb",
+        &["oversized_5_kb", "reading_60_kb"],
+    ));
+    comparisons
 }
 
 #[cfg(test)]
@@ -249,8 +224,8 @@ mod tests {
     #[test]
     fn every_case_has_words_and_every_comparison_its_cases() {
         let named = |name: &str| ALL.iter().any(|case| case.name == name);
-        assert_eq!(ALL.len(), WORDS.len());
-        assert!(WORDS.iter().all(|(name, _)| named(name)));
+        assert_eq!(ALL.len(), words().len());
+        assert!(words().iter().all(|(name, _)| named(name)));
         for compared in comparisons() {
             assert!(named(compared.case), "{}", compared.case);
             assert!(

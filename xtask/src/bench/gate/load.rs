@@ -18,8 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// The first request that was lost, or answered otherwise.
 pub(super) fn send(address: &str, requests: &[Vec<u8>], status: u16) -> Result<()> {
-    let address = address.trim_start_matches("http://");
-    let address: SocketAddr = address.parse().context("not an address")?;
+    let address = parse(address)?;
     thread::scope(|scope| {
         let senders: Vec<_> = (0..CONNECTIONS)
             .map(|connection| {
@@ -33,19 +32,49 @@ pub(super) fn send(address: &str, requests: &[Vec<u8>], status: u16) -> Result<(
     })
 }
 
+/// Sends one request that must succeed; the body of its answer.
+///
+/// # Errors
+/// When it was lost, or answered otherwise.
+pub(super) fn ask(address: &str, request: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = connect(parse(address)?)?;
+    stream.write_all(request)?;
+    let answer = read_answer(&mut BufReader::new(stream))?;
+    if answer.status != 200 {
+        bail!("answered {} in place of 200", answer.status);
+    }
+    Ok(answer.body)
+}
+
+/// One answer.
+struct Answer {
+    status: u16,
+    body: Vec<u8>,
+}
+
+fn parse(address: &str) -> Result<SocketAddr> {
+    let address = address.trim_start_matches("http://");
+    address.parse().context("not an address")
+}
+
+fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
 fn send_in_turn<'a>(
     address: SocketAddr,
     requests: impl Iterator<Item = &'a Vec<u8>>,
     status: u16,
 ) -> Result<()> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = connect(address)?;
     let mut answers = BufReader::new(stream.try_clone()?);
-    let mut stream = stream;
     for request in requests {
         stream.write_all(request).context("a request was lost")?;
-        let answered = read_answer(&mut answers).context("an answer was lost")?;
+        let answer = read_answer(&mut answers).context("an answer was lost")?;
+        let answered = answer.status;
         if answered != status {
             bail!("answered {answered} in place of {status}");
         }
@@ -53,8 +82,8 @@ fn send_in_turn<'a>(
     Ok(())
 }
 
-/// Reads one answer to its end; its status.
-fn read_answer(answers: &mut impl BufRead) -> Result<u16> {
+/// Reads one answer to its end.
+fn read_answer(answers: &mut impl BufRead) -> Result<Answer> {
     let first = read_line(answers)?;
     let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());
     let (mut length, mut chunked) = (0, false);
@@ -68,26 +97,27 @@ fn read_answer(answers: &mut impl BufRead) -> Result<u16> {
         }
         chunked |= line.starts_with("transfer-encoding:") && line.ends_with("chunked");
     }
+    let mut body = Vec::new();
     if chunked {
-        while skip_chunk(answers)? > 0 {}
+        while read_chunk(answers, &mut body)? > 0 {}
     } else {
-        skip(answers, length)?;
+        read_bytes(answers, length, &mut body)?;
     }
-    status.ok_or_else(|| anyhow!("not HTTP: {first}"))
+    let status = status.ok_or_else(|| anyhow!("not HTTP: {first}"))?;
+    Ok(Answer { status, body })
 }
 
 /// The size of the chunk that was read; the last one has 0.
-fn skip_chunk(answers: &mut impl BufRead) -> Result<u64> {
+fn read_chunk(answers: &mut impl BufRead, body: &mut Vec<u8>) -> Result<u64> {
     let size = read_line(answers)?;
     let bytes = u64::from_str_radix(size.trim(), 16).context("the size of a chunk")?;
-    skip(answers, bytes)?;
+    read_bytes(answers, bytes, body)?;
     read_line(answers)?;
     Ok(bytes)
 }
 
-fn skip(answers: &mut impl BufRead, bytes: u64) -> Result<()> {
-    let skipped = std::io::copy(&mut answers.take(bytes), &mut std::io::sink())?;
-    if skipped < bytes {
+fn read_bytes(answers: &mut impl BufRead, bytes: u64, body: &mut Vec<u8>) -> Result<()> {
+    if u64::try_from(answers.take(bytes).read_to_end(body)?)? < bytes {
         bail!("cut off");
     }
     Ok(())
@@ -110,11 +140,11 @@ mod tests {
         let mut answers: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\
             HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n\
             HTTP/1.1 204 No Content\r\n\r\n";
-        let mut statuses = Vec::new();
-        while !answers.is_empty() {
-            statuses.push(read_answer(&mut answers)?);
+        for (status, body) in [(200, "ok"), (401, "abc"), (204, "")] {
+            let answer = read_answer(&mut answers)?;
+            assert_eq!((answer.status, answer.body), (status, body.into()));
         }
-        assert_eq!(statuses, [200, 401, 204]);
+        assert!(answers.is_empty());
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use super::memory;
 use crate::children::Family;
 use crate::edge::{Modules, Order, Settings, start_modules};
 use crate::needs::node;
@@ -56,6 +57,11 @@ impl Worker {
         }
     }
 
+    /// Whether it is an edge, which remembers signatures.
+    pub(super) const fn remembers(self) -> bool {
+        matches!(self, Self::Edge | Self::EdgeWithoutWebCrypto)
+    }
+
     /// Its files, the main module first.
     fn modules(self) -> Modules {
         let own = |file: &str| (file.to_owned(), workspace::in_root("bench/gate").join(file));
@@ -84,6 +90,7 @@ impl Worker {
                     text("EDGE_CREDENTIAL", &around.edge_credential),
                     text("SESSION_HS256_KEY", &around.session_hs256_key),
                     text("ASSERTION_KEY", ASSERTION_KEY),
+                    text("DIAGNOSTIC_CREDENTIAL", memory::CREDENTIAL),
                 ],
             ),
         };
