@@ -3,8 +3,8 @@
 //!
 //! Source: C2SP/wycheproof, `hmac_sha256_test.json`.
 
-use crate::machine::{self, bytes};
-use crate::{BadData, Tally, oracle};
+use crate::machine::bytes;
+use crate::{BadData, Tally, oracle, wycheproof};
 use serde::Deserialize;
 
 const FILE: &str = "wycheproof/hmac_sha256_test.json";
@@ -13,48 +13,32 @@ const WHOLE_BITS: u32 = 256;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct File {
-    number_of_tests: u64,
-    test_groups: Vec<Group>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Group {
+struct Size {
     tag_size: u32,
-    tests: Vec<Test>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Test {
-    tc_id: u32,
-    comment: String,
+struct Tagged {
     key: String,
     msg: String,
     tag: String,
-    result: String,
 }
+
+type Test = wycheproof::Test<Tagged>;
 
 /// Runs the file.
 pub(crate) fn run(data: &str) -> Result<Tally, BadData> {
-    let file: File = machine::read_json(data, FILE)?;
-    let mut tally = Tally::new("hmac");
-    for Group { tag_size, tests } in &file.test_groups {
-        for test in tests {
-            let [key, message, tag] = [bytes(&test.key)?, bytes(&test.msg)?, bytes(&test.tag)?];
-            let good = oracle::hs256_is_good(&key, &message, &tag);
-            let expected = *tag_size == WHOLE_BITS && test.result == "valid";
-            let verdict = if good { "accepted" } else { "refused" };
-            tally.count(&format!("{tag_size} bits, {}", test.result), verdict);
-            tally.expect(good == expected, || {
-                format!("tc {} ({}): {}", test.tc_id, test.result, test.comment)
-            });
-        }
-    }
-    tally.expect(tally.cases == file.number_of_tests, || {
-        format!("the file says {} cases", file.number_of_tests)
-    });
+    let mut tally = wycheproof::run("hmac", data, FILE, judge)?;
     tally.note("tags of 128 bits are refused even when right: a JWS carries all 256");
     Ok(tally)
+}
+
+fn judge(tally: &mut Tally, size: &Size, test: &Test) -> Result<(), BadData> {
+    let Tagged { key, msg, tag } = &test.given;
+    let good = oracle::hs256_is_good(&bytes(key)?, &bytes(msg)?, &bytes(tag)?);
+    let expected = size.tag_size == WHOLE_BITS && test.is_valid();
+    let verdict = if good { "accepted" } else { "refused" };
+    tally.count(&format!("{} bits, {}", size.tag_size, test.result), verdict);
+    tally.expect(good == expected, || test.describe());
+    Ok(())
 }

@@ -5,7 +5,8 @@
 //!
 //! Source: C2SP/wycheproof, `json_web_key_test.json`.
 
-use crate::{BadData, Tally, machine, oracle};
+use crate::wycheproof::JwkPair;
+use crate::{BadData, Tally, oracle, wycheproof};
 use hallpass_session::keyring::{JwkSet, KeySetFault, Keyring};
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,54 +14,31 @@ use serde_json::Value;
 const FILE: &str = "wycheproof/json_web_key_test.json";
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct File {
-    number_of_tests: u64,
-    test_groups: Vec<Group>,
-}
-
-#[derive(Deserialize)]
-struct Group {
-    public: Option<Value>,
-    /// Of a symmetric key there is no other.
-    private: Option<Value>,
-    tests: Vec<Test>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Test {
-    tc_id: u32,
-    comment: String,
+struct Signed {
     jws: Value,
-    result: String,
 }
+
+type Test = wycheproof::Test<Signed>;
 
 /// Runs the file.
 pub(crate) fn run(data: &str) -> Result<Tally, BadData> {
-    let file: File = machine::read_json(data, FILE)?;
-    let mut tally = Tally::new("jwk");
-    for group in &file.test_groups {
-        let set = group
-            .public
-            .as_ref()
-            .or(group.private.as_ref())
-            .unwrap_or(&Value::Null);
-        let taken = JwkSet::parse(set).and_then(|set| set.checked(hallpass_signature::is_sound));
-        for test in &group.tests {
-            tally.count(&test.result, name(&taken));
-            let harmless = taken.is_err() || !any_signature_is_good(set, &test.jws);
-            tally.expect(test.result == "valid" || harmless, || {
-                format!("tc {} ({}) got in", test.tc_id, test.comment)
-            });
-        }
-    }
-    tally.expect(tally.cases == file.number_of_tests, || {
-        format!("the file says {} cases", file.number_of_tests)
-    });
+    let mut tally = wycheproof::run("jwk", data, FILE, |tally, keys, test| {
+        judge(tally, keys, test);
+        Ok(())
+    })?;
     tally
         .note("the sets labelled valid hold symmetric or RSA keys, which the rules refuse as well");
     Ok(tally)
+}
+
+fn judge(tally: &mut Tally, keys: &JwkPair<Value>, test: &Test) {
+    let set = keys.for_verifier().unwrap_or(&Value::Null);
+    let taken = JwkSet::parse(set).and_then(|set| set.checked(hallpass_signature::is_sound));
+    tally.count(&test.result, name(&taken));
+    let harmless = taken.is_err() || !any_signature_is_good(set, &test.given.jws);
+    tally.expect(test.is_valid() || harmless, || {
+        format!("{} got in", test.describe())
+    });
 }
 
 fn name(taken: &Result<Keyring, KeySetFault>) -> &'static str {

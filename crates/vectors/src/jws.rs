@@ -5,7 +5,8 @@
 //! `exclusions.json` beside it.
 
 use crate::issuer::{Issuer, word};
-use crate::{BadData, Tally, machine, oracle};
+use crate::wycheproof::JwkPair;
+use crate::{BadData, Tally, machine, oracle, wycheproof};
 use hallpass_session::keyring::{JwkSet, Keyring};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,28 +16,11 @@ const FILE: &str = "wycheproof/json_web_signature_test.json";
 const EXCLUSIONS: &str = "wycheproof/exclusions.json";
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct File {
-    number_of_tests: u64,
-    test_groups: Vec<Group>,
-}
-
-#[derive(Deserialize)]
-struct Group {
-    public: Option<Value>,
-    /// Of a symmetric key there is no other.
-    private: Value,
-    tests: Vec<Test>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Test {
-    tc_id: u32,
-    comment: String,
+struct Compact {
     jws: String,
-    result: String,
 }
+
+type Test = wycheproof::Test<Compact>;
 
 #[derive(Deserialize)]
 struct Exclusions {
@@ -55,21 +39,15 @@ struct Exclusion {
 
 /// Runs the file.
 pub(crate) fn run(data: &str, issuer: &Issuer) -> Result<Tally, BadData> {
-    let file: File = machine::read_json(data, FILE)?;
     let listed: Exclusions = machine::read_json(data, EXCLUSIONS)?;
     let exclusions: BTreeMap<_, _> = listed.exclusions.iter().map(|e| (e.tc_id, e)).collect();
-    let mut tally = Tally::new("jws");
-    for group in &file.test_groups {
-        let jwk = group.public.as_ref().unwrap_or(&group.private);
-        let keyring = trusting(issuer, jwk);
-        for test in &group.tests {
-            judge_by_rules(&mut tally, issuer, &keyring, test);
-            judge_signature(&mut tally, jwk, test, exclusions.get(&test.tc_id).copied());
-        }
-    }
-    tally.expect(tally.cases == file.number_of_tests, || {
-        format!("the file says {} cases", file.number_of_tests)
-    });
+    let judge = |tally: &mut Tally, keys: &JwkPair<Value>, test: &Test| {
+        let jwk = keys.for_verifier().unwrap_or(&Value::Null);
+        judge_by_rules(tally, issuer, &trusting(issuer, jwk), test);
+        judge_signature(tally, jwk, test, exclusions.get(&test.tc_id).copied());
+        Ok(())
+    };
+    let mut tally = wycheproof::run("jws", data, FILE, judge)?;
     tally.note("no header of the file says session+jwt: the rules refuse each for its form");
     for exclusion in &listed.exclusions {
         let Exclusion {
@@ -88,7 +66,7 @@ fn trusting(issuer: &Issuer, jwk: &Value) -> Keyring {
 }
 
 fn judge_by_rules(tally: &mut Tally, issuer: &Issuer, keyring: &Keyring, test: &Test) {
-    let verdict = word(issuer.judge_with(&test.jws, keyring));
+    let verdict = word(issuer.judge_with(&test.given.jws, keyring));
     tally.count("under the rules", verdict);
     tally.expect(verdict != "accepted", || {
         format!("tc {} passed the rules", test.tc_id)
@@ -96,7 +74,7 @@ fn judge_by_rules(tally: &mut Tally, issuer: &Issuer, keyring: &Keyring, test: &
 }
 
 fn judge_signature(tally: &mut Tally, jwk: &Value, test: &Test, exclusion: Option<&Exclusion>) {
-    let good = oracle::jws_is_good(jwk, &test.jws);
+    let good = oracle::jws_is_good(jwk, &test.given.jws);
     let says = if good { "accept" } else { "refuse" };
     let algorithm = jwk.get("alg").and_then(Value::as_str).unwrap_or("none");
     tally.add(
@@ -104,7 +82,7 @@ fn judge_signature(tally: &mut Tally, jwk: &Value, test: &Test, exclusion: Optio
         says,
     );
     tally.mark(u64::from(test.tc_id) << 32, says);
-    let expected = exclusion.map_or_else(|| by_label(&test.result), |e| &e.we_expect);
+    let expected = exclusion.map_or_else(|| by_label(test), |e| &e.we_expect);
     tally.add(
         "signature alone",
         match exclusion {
@@ -113,18 +91,9 @@ fn judge_signature(tally: &mut Tally, jwk: &Value, test: &Test, exclusion: Optio
             None => "disagrees with the label",
         },
     );
-    tally.expect(says == expected, || {
-        format!(
-            "tc {} ({}): {says}s: {}",
-            test.tc_id, test.result, test.comment
-        )
-    });
+    tally.expect(says == expected, || format!("{says}s {}", test.describe()));
 }
 
-fn by_label(result: &str) -> &'static str {
-    if result == "valid" {
-        "accept"
-    } else {
-        "refuse"
-    }
+fn by_label(test: &Test) -> &'static str {
+    if test.is_valid() { "accept" } else { "refuse" }
 }

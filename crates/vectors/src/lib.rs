@@ -24,6 +24,7 @@ mod primitives;
 mod tally;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
+mod wycheproof;
 
 pub use tally::Tally;
 

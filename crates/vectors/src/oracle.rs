@@ -60,25 +60,23 @@ pub(crate) fn jws_is_good(jwk: &Value, jws: &str) -> bool {
         return false;
     };
     let text = jwk.to_string();
-    let outcome: Verified =
-        match algorithm {
-            "HS256" => hs256(jwk).and_then(|key| key.verify_token(jws, Some(options()))),
-            "ES256" => ES256PublicKey::from_jwk(&text)
-                .and_then(|key| key.verify_token(jws, Some(options()))),
-            "RS256" => RS256PublicKey::from_jwk(&text)
-                .and_then(|key| key.verify_token(jws, Some(options()))),
-            "RS384" => RS384PublicKey::from_jwk(&text)
-                .and_then(|key| key.verify_token(jws, Some(options()))),
-            "RS512" => RS512PublicKey::from_jwk(&text)
-                .and_then(|key| key.verify_token(jws, Some(options()))),
-            "PS256" => PS256PublicKey::from_jwk(&text)
-                .and_then(|key| key.verify_token(jws, Some(options()))),
-            "PS384" => PS384PublicKey::from_jwk(&text)
-                .and_then(|key| key.verify_token(jws, Some(options()))),
-            "PS512" => PS512PublicKey::from_jwk(&text)
-                .and_then(|key| key.verify_token(jws, Some(options()))),
-            _ => return false,
+    // Traits of jwt-simple's own give each kind of key its `verify_token`.
+    macro_rules! verified {
+        ($key:expr) => {
+            $key.and_then(|key| key.verify_token(jws, Some(options())))
         };
+    }
+    let outcome: Verified = match algorithm {
+        "HS256" => verified!(hs256(jwk)),
+        "ES256" => verified!(ES256PublicKey::from_jwk(&text)),
+        "RS256" => verified!(RS256PublicKey::from_jwk(&text)),
+        "RS384" => verified!(RS384PublicKey::from_jwk(&text)),
+        "RS512" => verified!(RS512PublicKey::from_jwk(&text)),
+        "PS256" => verified!(PS256PublicKey::from_jwk(&text)),
+        "PS384" => verified!(PS384PublicKey::from_jwk(&text)),
+        "PS512" => verified!(PS512PublicKey::from_jwk(&text)),
+        _ => return false,
+    };
     let only_claims_are_odd = |error: jwt_simple::Error| {
         error.is::<serde_json::Error>() && Token::decode_metadata(jws).is_ok()
     };

@@ -2,8 +2,8 @@
 //!
 //! Source: C2SP/wycheproof, `ed25519_test.json` and `ecdsa_secp256r1_sha256_p1363_test.json`.
 
-use crate::machine::{self, bytes};
-use crate::{BadData, Tally, oracle};
+use crate::machine::bytes;
+use crate::{BadData, Tally, oracle, wycheproof};
 use serde::Deserialize;
 
 const ED25519_FILE: &str = "wycheproof/ed25519_test.json";
@@ -11,16 +11,8 @@ const P256_FILE: &str = "wycheproof/ecdsa_secp256r1_sha256_p1363_test.json";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct File {
-    number_of_tests: u64,
-    test_groups: Vec<Group>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Group {
+struct Key {
     public_key: PublicKey,
-    tests: Vec<Test>,
 }
 
 /// One of the two, by the file.
@@ -31,14 +23,12 @@ struct PublicKey {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Test {
-    tc_id: u32,
-    comment: String,
+struct Signed {
     msg: String,
     sig: String,
-    result: String,
 }
+
+type Test = wycheproof::Test<Signed>;
 
 /// Runs the Ed25519 file.
 pub(crate) fn ed25519(data: &str) -> Result<Tally, BadData> {
@@ -53,28 +43,19 @@ pub(crate) fn p256(data: &str) -> Result<Tally, BadData> {
 fn run(
     name: &str,
     data: &str,
-    path: &str,
+    file: &str,
     is_good: fn(&[u8], &[u8], &[u8]) -> bool,
 ) -> Result<Tally, BadData> {
-    let file: File = machine::read_json(data, path)?;
-    let mut tally = Tally::new(name);
-    for group in &file.test_groups {
-        let key = group
-            .public_key
-            .pk
-            .as_ref()
-            .or(group.public_key.uncompressed.as_ref());
-        let key = bytes(key.map_or("", String::as_str))?;
-        for test in &group.tests {
-            let good = is_good(&key, &bytes(&test.msg)?, &bytes(&test.sig)?);
-            tally.count(&test.result, if good { "accepted" } else { "refused" });
-            tally.expect(good == (test.result == "valid"), || {
-                format!("tc {} ({}): {}", test.tc_id, test.result, test.comment)
-            });
-        }
-    }
-    tally.expect(tally.cases == file.number_of_tests, || {
-        format!("the file says {} cases", file.number_of_tests)
-    });
-    Ok(tally)
+    wycheproof::run(name, data, file, |tally, key: &Key, test: &Test| {
+        let PublicKey { pk, uncompressed } = &key.public_key;
+        let key = bytes(
+            pk.as_ref()
+                .or(uncompressed.as_ref())
+                .map_or("", String::as_str),
+        )?;
+        let good = is_good(&key, &bytes(&test.given.msg)?, &bytes(&test.given.sig)?);
+        tally.count(&test.result, if good { "accepted" } else { "refused" });
+        tally.expect(good == test.is_valid(), || test.describe());
+        Ok(())
+    })
 }
