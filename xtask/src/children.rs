@@ -4,7 +4,7 @@
 //! signal to us. Each child leads a process group of its own, so that stopping it stops what it
 //! started; dropping the family stops all of them and waits until they are gone, on every way out.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -15,6 +15,8 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use crate::lines;
 
 /// How long a child may take to become ready: a cold start on a busy machine takes seconds.
 const READY_WITHIN: Duration = Duration::from_mins(1);
@@ -130,16 +132,8 @@ impl Family {
         stream: Option<impl Read + Send + 'static>,
     ) -> Option<thread::JoinHandle<()>> {
         let queue = self.queue.clone();
-        stream.map(|stream| {
-            thread::spawn(move || {
-                for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
-                    let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-                    if queue.send(Event::Line(name, output, line)).is_err() {
-                        return;
-                    }
-                }
-            })
-        })
+        let deliver = move |line| queue.send(Event::Line(name, output, line)).is_ok();
+        stream.map(|stream| lines::read(stream, deliver))
     }
 
     /// The next event.
@@ -287,12 +281,7 @@ fn wait(mut child: Child, readers: [Option<thread::JoinHandle<()>>; 2]) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn shell(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        command
-    }
+    use crate::lines::shell;
 
     #[test]
     fn wait_for_returns_the_address_of_the_ready_line() -> Result<()> {

@@ -25,7 +25,7 @@ const HANG_SECS: u32 = 5;
 /// Look for inputs that break a property, with libFuzzer; a long run
 ///
 /// Needs a nightly toolchain and a C++ compiler. Writes `bench/runs/fuzz.json`, for one target
-/// `bench/runs/fuzz-TARGET.json`.
+/// `bench/runs/fuzz-*.json`.
 #[derive(Args)]
 pub(crate) struct Fuzz {
     /// The target, a file of `fuzz/fuzz_targets` [default: all, one after the other]

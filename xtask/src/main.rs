@@ -17,6 +17,7 @@ mod files;
 mod fingerprint;
 mod fuzz;
 mod generate;
+mod lines;
 mod markdown;
 mod mutants;
 mod native;

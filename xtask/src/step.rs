@@ -4,13 +4,14 @@
 //! that is written over, elsewhere in a line of its own at growing distance. A step that fails
 //! shows everything the program printed.
 
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+use crate::lines;
 
 /// From here on a step says that it is still running.
 const QUIET: Duration = Duration::from_secs(2);
@@ -94,15 +95,9 @@ pub(crate) fn seconds(elapsed: Duration) -> String {
 }
 
 fn forward(stream: Option<impl Read + Send + 'static>, lines: Sender<String>) {
-    let Some(stream) = stream else { return };
-    thread::spawn(move || {
-        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if lines.send(line).is_err() {
-                return;
-            }
-        }
-    });
+    if let Some(stream) = stream {
+        lines::read(stream, move |line| lines.send(line).is_ok());
+    }
 }
 
 /// The line that says a step is still running.
@@ -173,12 +168,7 @@ impl<'a> Display<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn shell(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        command
-    }
+    use crate::lines::shell;
 
     #[test]
     fn observe_keeps_both_outputs_and_the_status() -> Result<()> {

@@ -1,5 +1,5 @@
 //! Node and the Node tools of `package.json`: wrangler with workerd, esbuild, wasm-opt,
-//! playwright-core.
+//! playwright-core, jose.
 //!
 //! They are installed by `npm ci` into `<cache>/npm-<hash of the lock file>`, so that clones and
 //! branches share them; `node_modules` at the root is a link to that folder. Install scripts do not
@@ -26,7 +26,7 @@ pub(crate) struct NodeTools;
 
 impl Need for NodeTools {
     fn name(&self) -> String {
-        "Node tools (wrangler, workerd, esbuild, wasm-opt, playwright-core)".to_owned()
+        "Node tools (wrangler, workerd, esbuild, wasm-opt, playwright-core, jose)".to_owned()
     }
 
     fn look(&self) -> Result<State> {

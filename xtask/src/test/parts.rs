@@ -41,7 +41,7 @@ pub(crate) enum Part {
     Fuzz,
     /// Instructions per check and bytes of the edge, against bench/budget.toml
     Budget,
-    /// Generated documents are current, links lead somewhere, the crates' documentation builds
+    /// Generated documents are current, links and paths lead somewhere, the crates' documentation builds
     Docs,
 }
 
@@ -154,6 +154,7 @@ impl Part {
             Self::Docs => vec![
                 Run::Look("generated documents", generate::check),
                 Run::Look("links", markdown::check_links),
+                Run::Look("quoted tests", markdown::check_quoted_tests),
                 Run::Once("cargo doc", documentation()),
             ],
         })
