@@ -37,7 +37,10 @@ impl Service {
             .create(self.new_session(request, idempotency)?)
             .await?
         {
-            Creation::Made(issued) => self.created(&issued, &request.request),
+            Creation::Made(issued) => {
+                self.metrics.note_creation();
+                self.created(&issued, &request.request)
+            }
             Creation::Repeated(issued) if issued.record.is_live(issued.issued_at) => {
                 self.created(&issued, &request.request)
             }

@@ -50,6 +50,19 @@ impl Seen {
     }
 }
 
+/// The edges that count at some moment, without their names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EdgesSeen {
+    /// How many.
+    pub count: usize,
+    /// How many of them did not hold the newest entry when they asked.
+    pub behind: usize,
+    /// The smallest number that one held; 0 when it held none.
+    pub least_position: u64,
+    /// The longest time since one was answered.
+    pub greatest_age_ms: u64,
+}
+
 /// The edges this process has answered.
 pub struct Edges {
     started_at_ms: u64,
@@ -119,6 +132,28 @@ impl Edges {
         }
     }
 
+    /// The edges that count at `now_ms`, measured against the newest entry `head`.
+    #[must_use]
+    pub fn seen(&self, head: u64, now_ms: u64) -> EdgesSeen {
+        let inner = self.lock();
+        let counted = inner.seen.values().filter(|seen| seen.counts_at(now_ms));
+        let mut all = EdgesSeen::default();
+        for seen in counted {
+            let to = seen.poll.holds.as_ref().map_or(0, |holds| holds.to);
+            let is_first = all.count == 0;
+            all.least_position = if is_first {
+                to
+            } else {
+                all.least_position.min(to)
+            };
+            all.count += 1;
+            all.behind += usize::from(to < head);
+            let age_ms = now_ms.saturating_sub(seen.answered_at_ms);
+            all.greatest_age_ms = all.greatest_age_ms.max(age_ms);
+        }
+        all
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,7 +161,7 @@ impl Edges {
 
 #[cfg(test)]
 mod tests {
-    use super::{EdgePoll, Edges};
+    use super::{EdgePoll, Edges, EdgesSeen};
     use hallpass_session::wire::Position;
 
     fn position(to: u64) -> Position {
@@ -212,6 +247,24 @@ mod tests {
         assert!(!at(48_999).everywhere);
         assert_eq!(at(49_000).no_later_than_ms, 49_000);
         assert!(at(49_000).everywhere);
+    }
+
+    #[test]
+    fn seen_counts_edges_within_their_bound_and_how_far_they_are() {
+        let edges = Edges::new(0);
+        assert_eq!(edges.seen(5, 20_000), EdgesSeen::default());
+
+        edges.note_answer(poll("gone", 1), 9_999);
+        edges.note_answer(poll("a", 5), 19_500);
+        edges.note_answer(poll("b", 4), 19_000);
+
+        let expected = EdgesSeen {
+            count: 2,
+            behind: 1,
+            least_position: 4,
+            greatest_age_ms: 1_000,
+        };
+        assert_eq!(edges.seen(5, 20_000), expected);
     }
 
     #[test]

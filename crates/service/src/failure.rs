@@ -34,6 +34,15 @@ pub enum Refusal {
     BodyMalformed(String),
     /// The body is over `request_body_max_bytes`.
     RequestTooLarge,
+    /// Request line and headers are too long or too many.
+    RequestHeadTooLarge,
+    /// The body did not arrive in time.
+    BodyTimedOut,
+    /// Too many requests without a good credential.
+    AttemptsLimited {
+        /// Seconds until another attempt is judged.
+        retry_after_secs: u64,
+    },
     /// No such path.
     PathUnknown,
     /// The path exists, with other methods.
@@ -84,6 +93,18 @@ pub enum Fault {
     Answer,
 }
 
+impl Failure {
+    /// The stable public code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Refusal(refusal) => refusal.code(),
+            Self::Outage(outage) => outage.code(),
+            Self::Fault(fault) => fault.code(),
+        }
+    }
+}
+
 impl Refusal {
     /// The stable public code.
     #[must_use]
@@ -93,6 +114,9 @@ impl Refusal {
             Self::ScopeInsufficient => "scope_insufficient",
             Self::RequestMalformed(_) | Self::BodyMalformed(_) => "request_malformed",
             Self::RequestTooLarge => "request_too_large",
+            Self::RequestHeadTooLarge => "request_head_too_large",
+            Self::BodyTimedOut => "request_body_timed_out",
+            Self::AttemptsLimited { .. } => "credential_attempts_limited",
             Self::PathUnknown => "path_unknown",
             Self::MethodRefused => "method_refused",
             Self::SessionUnknown => "session_unknown",

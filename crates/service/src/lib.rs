@@ -3,7 +3,8 @@
 //! Reading order: [`record`] says when a session lives; [`store`] is the table as a port, with
 //! `SQLite` behind it; [`service`] holds what a running service needs; one file per thing it does:
 //! [`creation`], [`renew`], [`list`], [`edges`], [`me`], [`revoke`]; below them [`mint`], [`keys`], [`master_key`],
-//! [`device`], [`credential`]; around them [`http`], [`cli`] and [`config`]. Why something fails is
+//! [`device`], [`credential`]; around them [`http`], [`metrics`],
+//! [`cli`] and [`config`]. Why something fails is
 //! in [`failure`], what time it is in [`clock`].
 //!
 //! Rules shared with the edge are in `hallpass_session`; signatures in `hallpass_signature`.
@@ -23,6 +24,7 @@ pub mod keys;
 pub mod list;
 pub mod master_key;
 pub mod me;
+pub mod metrics;
 pub mod mint;
 pub mod record;
 pub mod renew;

@@ -109,6 +109,8 @@ impl Service {
             known = self.read_on(None).await?;
         }
         let known = memory.insert(known);
+        self.metrics.note_list_head(known.seq);
+        self.metrics.note_list_entries(known.entries.len());
         self.write_answer(known, poll)
     }
 
@@ -153,6 +155,9 @@ impl Service {
         let now = self.clock.now();
         let claims = known.claims_after(from, &self.settings.issuer, now);
         let list = self.keys().list_signer(now)?.sign_list(&claims)?;
+        if from == 0 {
+            self.metrics.note_whole_list(list.len());
+        }
         if list.len() > LIST_WARN_BYTES {
             tracing::warn!(
                 bytes = list.len(),

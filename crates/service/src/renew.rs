@@ -13,6 +13,7 @@ use hmac_sha256::Hash;
 use crate::device::locate;
 use crate::failure::{Failure, Outage, Refusal};
 use crate::keys::RenewalKeyState;
+use crate::metrics::Confirmation;
 use crate::mint::{is_genuine, mint};
 use crate::service::Service;
 use crate::store::{Issued, Renewal, RenewalAttempt};
@@ -24,6 +25,16 @@ impl Service {
     ///
     /// A terminal refusal, or an outage that leaves the session as it was.
     pub async fn renew(&self, request: &RenewRequest) -> Result<Renewed, Failure> {
+        let judged = self.judge_renewal(request).await;
+        let outcome = judged.as_ref().map(|(_, confirmation)| *confirmation);
+        self.metrics.note_renewal(outcome);
+        judged.map(|(renewed, _)| renewed)
+    }
+
+    async fn judge_renewal(
+        &self,
+        request: &RenewRequest,
+    ) -> Result<(Renewed, Confirmation), Failure> {
         let token = self.authenticate_renewal(&request.renewal_token)?;
         let attempt = RenewalAttempt {
             sid: token.sid,
@@ -33,7 +44,14 @@ impl Service {
             origin: locate(&request.client, self.settings.address_precision),
         };
         match self.store.renew(attempt).await? {
-            Renewal::Answer { issued, .. } => self.renewed(&issued),
+            Renewal::Answer { issued, confirmed } => {
+                let confirmation = if confirmed {
+                    Confirmation::Written
+                } else {
+                    Confirmation::AsBefore
+                };
+                Ok((self.renewed(&issued)?, confirmation))
+            }
             Renewal::Unknown => Err(Refusal::RenewalUnknown.into()),
             Renewal::Revoked => Err(Refusal::SessionRevoked.into()),
             Renewal::Expired => Err(Refusal::SessionExpired.into()),

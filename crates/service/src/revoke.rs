@@ -3,7 +3,7 @@
 //! Source: docs/protocol.md §3, §5.
 
 use hallpass_session::claims::is_subject;
-use hallpass_session::wire::{Liveness, Position, Revoked, Session, Sessions};
+use hallpass_session::wire::{EndedBy, Liveness, Position, Revoked, Session, Sessions};
 
 use crate::failure::{Failure, Refusal};
 use crate::record::{SessionRecord, Sid};
@@ -80,7 +80,7 @@ impl Service {
     /// When the table cannot be written.
     pub async fn revoke(&self, selection: Selection, cause: Cause) -> Result<Revoked, Failure> {
         let revocation = self.store.revoke(selection, cause).await?;
-        Ok(self.revoked(revocation))
+        Ok(self.revoked(revocation, cause.by))
     }
 
     /// Ends one session that must exist.
@@ -100,10 +100,11 @@ impl Service {
     /// When the table cannot be written.
     pub async fn revoke_everything(&self) -> Result<Revoked, Failure> {
         let revocation = self.store.revoke_everything().await?;
-        Ok(self.revoked(revocation))
+        Ok(self.revoked(revocation, EndedBy::Admin))
     }
 
-    fn revoked(&self, revocation: Revocation) -> Revoked {
+    fn revoked(&self, revocation: Revocation, by: EndedBy) -> Revoked {
+        self.metrics.note_revocation(by, revocation.revoked);
         let committed_at_ms = self.announce(&revocation);
         let Revocation {
             revoked,

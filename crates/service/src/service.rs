@@ -3,6 +3,7 @@
 //! Everything a request needs hangs here; what requests do with it is one file per idea:
 //! [`crate::creation`], [`crate::renew`], [`crate::list`], [`crate::me`], [`crate::revoke`].
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use crate::failure::Failure;
 use crate::keys::{Keys, first_keys};
 use crate::list::ListMemory;
 use crate::master_key::MasterKey;
+use crate::metrics::Metrics;
 use crate::store::{Revocation, Store};
 
 /// A running session service.
@@ -24,9 +26,11 @@ pub struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) list: ListMemory,
     pub(crate) edges: Edges,
+    pub(crate) metrics: Metrics,
     master: Option<MasterKey>,
     keys: RwLock<Arc<Keys>>,
     newest: watch::Sender<u64>,
+    leaving: AtomicBool,
     stopping: watch::Sender<bool>,
 }
 
@@ -49,8 +53,10 @@ impl Service {
         Ok(Self {
             edges: Edges::new(clock.unix_ms()),
             list: ListMemory::default(),
+            metrics: Metrics::new(clock.now().get()),
             keys: RwLock::new(Arc::new(keys)),
             newest: watch::Sender::new(0),
+            leaving: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
             settings,
             store,
@@ -80,6 +86,7 @@ impl Service {
     pub(crate) fn announce(&self, revocation: &Revocation) -> u64 {
         let now_ms = self.clock.unix_ms();
         self.edges.note_commit(revocation.seq, now_ms);
+        self.metrics.note_list_head(revocation.seq);
         self.newest.send_replace(revocation.seq);
         now_ms
     }
@@ -101,15 +108,29 @@ impl Service {
         self.stopping.subscribe()
     }
 
-    /// Says that the service is about to stop: it is no longer ready, and waiting polls are
-    /// answered.
+    /// Says that the service will soon stop: it is no longer ready, and serves on.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Says that the service stops now: it is no longer ready, and waiting polls are answered.
     pub fn stop(&self) {
+        self.leave();
         self.stopping.send_replace(true);
+    }
+
+    /// The metrics as text, with what is true now.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        let edges = self
+            .edges
+            .seen(self.metrics.list_head(), self.clock.unix_ms());
+        self.metrics.write(&edges, self.open_polls())
     }
 
     /// Whether requests will be served.
     pub(crate) async fn is_ready(&self) -> bool {
-        !*self.stopping.borrow() && self.store.check_writable().await.is_ok()
+        !self.leaving.load(Ordering::Relaxed) && self.store.check_writable().await.is_ok()
     }
 
     /// Finishes what was accepted and lets go of the database.

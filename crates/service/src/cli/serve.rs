@@ -1,6 +1,7 @@
 //! `hallpass serve`.
 
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -10,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::CommandError;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Environment, LogFormat, Settings};
-use crate::http::{router, serve};
+use crate::http::{Listening, Tls, metrics_router, router, serve};
 use crate::master_key::MasterKey;
 use crate::service::Service;
 use crate::store::sql::SqlStore;
@@ -18,34 +19,47 @@ use crate::store::sql::SqlStore;
 pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     start_log(&settings);
     warn_of_throw_away(&settings);
-    let listener = listen(&settings).await?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| CommandError::No(error.to_string()))?;
+    let tls = tls(&settings)?;
+    let listener = listen(settings.listen, "--listen").await?;
+    let metrics_listener = match settings.metrics_listen {
+        Some(address) => Some(listen(address, "--metrics-listen").await?),
+        None => None,
+    };
+    let address = address_of(&listener)?;
     let service = Arc::new(start(settings).await?);
     // Handlers are in place before anybody is told that we are ready.
     let stop = stop_signal(Arc::clone(&service))?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let metrics = metrics_listener.map(|listener| serve_metrics(listener, &service));
     // Whoever started us may not read on; that is no reason to end.
-    let _closed = writeln!(std::io::stdout(), "ready http://{address}");
-    tracing::info!(%address, "ready");
-    serve(listener, router(Arc::clone(&service)), stop).await;
+    let _closed = writeln!(std::io::stdout(), "ready {scheme}://{address}");
+    tracing::info!(%address, scheme, "ready");
+    let routes = router(Arc::clone(&service));
+    serve(Listening::new(listener, tls), routes, stop).await;
+    if let Some(metrics) = metrics {
+        metrics.await.map_err(no)?;
+    }
     service.close().await;
     tracing::info!("stopped");
     Ok(())
 }
 
-async fn listen(settings: &Settings) -> Result<TcpListener, CommandError> {
-    TcpListener::bind(settings.listen).await.map_err(|error| {
-        let address = settings.listen;
+async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, CommandError> {
+    TcpListener::bind(address).await.map_err(|error| {
         CommandError::No(match error.kind() {
             std::io::ErrorKind::AddrInUse => format!(
-                "port {} is in use on {}: stop what listens there, or choose another with --listen",
+                "port {} is in use on {}: stop what listens there, or choose another with {flag}",
                 address.port(),
                 address.ip()
             ),
             _ => format!("cannot listen on {address}: {error}"),
         })
     })
+}
+
+fn address_of(listener: &TcpListener) -> Result<SocketAddr, CommandError> {
+    let address = listener.local_addr();
+    address.map_err(|error| CommandError::No(error.to_string()))
 }
 
 async fn start(settings: Settings) -> Result<Service, CommandError> {
@@ -57,19 +71,48 @@ async fn start(settings: Settings) -> Result<Service, CommandError> {
     Ok(Service::start(settings, master, Arc::new(store), clock).await?)
 }
 
-/// Done once SIGTERM or SIGINT came and the service knows that it stops.
+/// Certificate and key, read anew whenever SIGHUP comes.
+fn tls(settings: &Settings) -> Result<Option<Arc<Tls>>, CommandError> {
+    let Some(files) = &settings.tls else {
+        return Ok(None);
+    };
+    let tls = Arc::new(Tls::read(files).map_err(CommandError::Usage)?);
+    let mut hangup = signal(SignalKind::hangup()).map_err(no)?;
+    let reloaded = Arc::clone(&tls);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match reloaded.reload() {
+                Ok(()) => tracing::info!("certificate read anew"),
+                Err(error) => tracing::error!(error, "the certificate stays as it was"),
+            }
+        }
+    });
+    Ok(Some(tls))
+}
+
+/// Done once SIGTERM or SIGINT came, `stop_delay_secs` passed, and the service knows that it stops.
 fn stop_signal(service: Arc<Service>) -> Result<impl Future<Output = ()>, CommandError> {
-    let listen = |kind| signal(kind).map_err(|error| CommandError::No(error.to_string()));
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(no)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no)?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
+        service.leave();
+        tokio::time::sleep(service.settings.stop_delay).await;
         service.stop();
     })
+}
+
+fn serve_metrics(listener: TcpListener, service: &Arc<Service>) -> tokio::task::JoinHandle<()> {
+    let mut stopping = service.stopping();
+    let stop = async move {
+        // Fails only when the service is gone, which is a reason to stop as well.
+        let _gone = stopping.wait_for(|stop| *stop).await;
+    };
+    tokio::spawn(serve(listener, metrics_router(Arc::clone(service)), stop))
 }
 
 fn start_log(settings: &Settings) {
@@ -81,20 +124,26 @@ fn start_log(settings: &Settings) {
         .with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Human => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
     }
 }
 
 fn warn_of_throw_away(settings: &Settings) {
-    if settings.environment == Environment::Production {
-        return;
-    }
-    if settings.master_key_file.is_none() {
+    let is_development = settings.environment == Environment::Development;
+    if is_development && settings.master_key_file.is_none() {
         tracing::warn!(
             "keys rest in the database in clear: fine for trying out, set master_key_file for more"
         );
     }
-    if !settings.listen.ip().is_loopback() {
-        tracing::warn!(listen = %settings.listen, "listening beyond this machine without TLS");
+    if settings.tls.is_none() && !settings.listen.ip().is_loopback() {
+        tracing::warn!(
+            listen = %settings.listen,
+            "listening beyond this machine without TLS: credentials and tokens can be read on the \
+             way; set tls_certificate and tls_key, or end TLS in front"
+        );
     }
+}
+
+fn no(error: impl std::fmt::Display) -> CommandError {
+    CommandError::No(error.to_string())
 }

@@ -70,6 +70,18 @@ pub struct GivenSettings {
     /// Milliseconds after which a request is given up, long-polls apart [default: 10000]
     #[arg(long, env = "HALLPASS_REQUEST_TIMEOUT_MS", value_name = "MS")]
     pub request_timeout_ms: Option<u64>,
+    /// TLS certificate with its chain (PEM); `tls_key` goes with it. Read anew on SIGHUP
+    #[arg(long, env = "HALLPASS_TLS_CERTIFICATE", value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key of that certificate (PEM)
+    #[arg(long, env = "HALLPASS_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Address where `/metrics` answers without a credential [default: none]
+    #[arg(long, env = "HALLPASS_METRICS_LISTEN", value_name = "ADDRESS")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Seconds in which a stopping service still accepts but is not ready, 0 to 300 [default: 0]
+    #[arg(long, env = "HALLPASS_STOP_DELAY_SECS", value_name = "SECS")]
+    pub stop_delay_secs: Option<u64>,
     /// Whether the log is for people or for programs [default: human]
     #[arg(long, env = "HALLPASS_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,

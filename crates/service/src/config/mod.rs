@@ -51,6 +51,15 @@ pub enum Environment {
     Production,
 }
 
+/// Where certificate and key are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate with its chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+}
+
 /// Settings that were checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -88,6 +97,12 @@ pub struct Settings {
     pub request_body_max_bytes: usize,
     /// Longest time for a request.
     pub request_timeout: Duration,
+    /// Certificate and key, if TLS is spoken.
+    pub tls: Option<TlsFiles>,
+    /// Where metrics are told to everybody.
+    pub metrics_listen: Option<SocketAddr>,
+    /// How long a stopping service still accepts.
+    pub stop_delay: Duration,
     /// Who reads the log.
     pub log_format: LogFormat,
     /// How serious it is.
@@ -161,6 +176,15 @@ impl Settings {
                 100,
                 120_000,
             )?),
+            tls: tls(given.tls_certificate, given.tls_key)?,
+            metrics_listen: given.metrics_listen,
+            stop_delay: Duration::from_secs(within(
+                "stop_delay_secs",
+                given.stop_delay_secs,
+                0,
+                0,
+                300,
+            )?),
             log_format: given.log_format.unwrap_or(LogFormat::Human),
             environment,
         };
@@ -223,6 +247,10 @@ impl Settings {
             pool_connections_max: Some(self.pool_connections_max),
             request_body_max_bytes: Some(self.request_body_max_bytes),
             request_timeout_ms: u64::try_from(self.request_timeout.as_millis()).ok(),
+            tls_certificate: self.tls.as_ref().map(|tls| tls.certificate.clone()),
+            tls_key: self.tls.as_ref().map(|tls| tls.key.clone()),
+            metrics_listen: self.metrics_listen,
+            stop_delay_secs: Some(self.stop_delay.as_secs()),
             log_format: Some(self.log_format),
             environment: Some(self.environment),
         }
@@ -254,6 +282,22 @@ fn named(
         None => Err(SettingsError(format!(
             "{key}: environment = production has no default for it"
         ))),
+    }
+}
+
+fn tls(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Option<TlsFiles>, SettingsError> {
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (Some(_), None) => Err(SettingsError(
+            "tls_key: tls_certificate needs it".to_owned(),
+        )),
+        (None, Some(_)) => Err(SettingsError(
+            "tls_certificate: tls_key needs it".to_owned(),
+        )),
     }
 }
 
@@ -335,6 +379,7 @@ mod tests {
             "request_body_max_bytes = 10",
             "sessions_per_subject_max = 0",
             "session_idle_secs = 299",
+            "stop_delay_secs = 301",
             "issuer = \"\"",
             "audience = \"a b\"",
         ] {
@@ -342,6 +387,24 @@ mod tests {
             let error = Settings::resolve(file(text)).unwrap_err().to_string();
             assert!(error.starts_with(key), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn tls_needs_certificate_and_key() {
+        let resolve = |text| Settings::resolve(file(text)).map_err(|error| error.to_string());
+
+        assert!(
+            resolve("tls_certificate = \"c\"")
+                .unwrap_err()
+                .starts_with("tls_key")
+        );
+        assert!(
+            resolve("tls_key = \"k\"")
+                .unwrap_err()
+                .starts_with("tls_certificate")
+        );
+        let both = resolve("tls_certificate = \"c\"\ntls_key = \"k\"").unwrap();
+        assert!(both.tls.is_some());
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Who calls: one bearer credential of the scope that a route demands.
+//!
+//! A bad one is counted by `attempts`, a good one never.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -7,29 +10,64 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::attempts::Attempts;
 use super::problem::Answer;
+use super::server::Peer;
 use crate::credential::{Scope, recognise};
-use crate::failure::Refusal;
+use crate::failure::{Failure, Refusal};
 use crate::service::Service;
 
 /// Id of the credential that was presented.
 #[derive(Clone, Debug)]
 pub(super) struct Caller(pub(super) String);
 
+/// What a route demands, and what it judges callers by.
+#[derive(Clone)]
+pub(super) struct Guard {
+    pub(super) service: Arc<Service>,
+    pub(super) attempts: Arc<Attempts>,
+    pub(super) scope: Scope,
+}
+
 /// Lets a request through if its credential covers the scope.
 pub(super) async fn require(
-    State((service, scope)): State<(Arc<Service>, Scope)>,
+    State(guard): State<Guard>,
     mut request: Request,
     next: Next,
 ) -> Answer<Response> {
-    let presented = bearer(request.headers()).ok_or(Refusal::CredentialInvalid)?;
-    let known = recognise(service.store.as_ref(), presented).await?;
-    let (id, held) = known.ok_or(Refusal::CredentialInvalid)?;
-    if !held.covers(scope) {
-        return Err(Refusal::ScopeInsufficient.into());
+    let peer = request.extensions().get::<Peer>().copied();
+    match guard.judge(request.headers(), peer).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            Ok(next.run(request).await)
+        }
+        Err(Failure::Refusal(refusal)) => {
+            guard.service.metrics.note_refused_credential(&refusal);
+            Err(refusal.into())
+        }
+        Err(failure) => Err(failure),
     }
-    request.extensions_mut().insert(Caller(id));
-    Ok(next.run(request).await)
+}
+
+impl Guard {
+    async fn judge(&self, headers: &HeaderMap, peer: Option<Peer>) -> Answer<Caller> {
+        let known = match bearer(headers) {
+            Some(presented) => recognise(self.service.store.as_ref(), presented).await?,
+            None => None,
+        };
+        match known {
+            Some((id, held)) if held.covers(self.scope) => Ok(Caller(id)),
+            Some(_) => Err(Refusal::ScopeInsufficient.into()),
+            None => Err(self.refuse(peer).into()),
+        }
+    }
+
+    /// How a bad credential is refused: in words, or by asking for patience.
+    fn refuse(&self, peer: Option<Peer>) -> Refusal {
+        let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
+        let now_ms = self.service.clock.monotonic_us() / 1000;
+        self.attempts.refuse(address, now_ms)
+    }
 }
 
 /// The one bearer credential; two `Authorization` lines are none.

@@ -36,7 +36,12 @@ impl<T: DeserializeOwned> FromRequest<Arc<Service>> for Json<T> {
         if !content_type.is_some_and(|value| is_json(value.as_bytes())) {
             return Err(malformed("Content-Type must be application/json"));
         }
-        let bytes = read(request.into_body(), service.settings.request_body_max_bytes).await?;
+        let settings = &service.settings;
+        let whole = read(request.into_body(), settings.request_body_max_bytes);
+        // Half of the time that the whole request has: the other half is for its work.
+        let bytes = tokio::time::timeout(settings.request_timeout / 2, whole)
+            .await
+            .unwrap_or(Err(Refusal::BodyTimedOut.into()))?;
         let document = hallpass_session::json::parse(&bytes)
             .ok_or(malformed("the body is not JSON, or names a member twice"))?;
         let value = serde_path_to_error::deserialize(document)

@@ -12,7 +12,7 @@ use hallpass_session::wire::{EdgeKeys, LIST_HEADER, Liveness, Position, RenewReq
 use serde::Deserialize;
 
 use super::body::{Json, Parameters, Segment};
-use super::observe::{EdgeRequest, ReceivedUs};
+use super::observe::{CallerRequest, ReceivedUs};
 use super::problem::Answer;
 use crate::edges::EdgePoll;
 use crate::failure::{Failure, Fault, Refusal};
@@ -134,7 +134,7 @@ pub(super) async fn renew(
 ) -> Response {
     let renewed = service.renew(&body.value).await.map(axum::Json);
     let mut response = renewed.into_response();
-    let edge_request = EdgeRequest::new(&body.value.request_id);
+    let edge_request = CallerRequest::new(&body.value.request_id);
     response.extensions_mut().insert(edge_request);
     response
 }

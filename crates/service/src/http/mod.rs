@@ -1,10 +1,11 @@
 //! The service over HTTP: every route in one table.
 //!
-//! `server` accepts connections, `observe` gives each request an id, a time limit and a log line,
-//! `auth` says who calls, `body` reads what they sent, `edge`, `app` and `me` answer, `problem`
+//! `server` accepts connections, with `tls` if it has a certificate; `observe` gives each request an
+//! id, limits and a log line; `auth` says who calls and `attempts` how often it may fail; `body` reads what they sent, `edge`, `app` and `me` answer, `problem`
 //! turns failures into status codes.
 
 mod app;
+mod attempts;
 mod auth;
 mod body;
 mod edge;
@@ -12,36 +13,53 @@ mod me;
 mod observe;
 mod problem;
 mod server;
+mod tls;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
+use self::attempts::Attempts;
+use self::auth::Guard;
 use self::problem::Answer;
 use crate::credential::Scope;
 use crate::failure::Refusal;
 use crate::service::Service;
 
-pub use self::server::serve;
+pub use self::server::{Listening, serve};
+pub use self::tls::Tls;
 
 /// The routes of a service.
 pub fn router(service: Arc<Service>) -> Router {
-    let guarded = |routes: Router<Arc<Service>>, scope: Scope| {
-        routes.route_layer(from_fn_with_state(
-            (Arc::clone(&service), scope),
-            auth::require,
-        ))
+    let attempts = Arc::new(Attempts::new());
+    let guarded = |routes: Router<Arc<Service>>, scope| {
+        let guard = Guard {
+            service: Arc::clone(&service),
+            attempts: Arc::clone(&attempts),
+            scope,
+        };
+        routes.route_layer(from_fn_with_state(guard, auth::require))
     };
-    Router::new()
+    let routes = Router::new()
         .merge(guarded(edge_routes(), Scope::Edge))
         .merge(guarded(app_routes(), Scope::App))
         .merge(guarded(admin_routes(), Scope::Admin))
-        .merge(open_routes())
+        .merge(open_routes());
+    observed(routes, service)
+}
+
+/// The routes of `metrics_listen`: metrics without a credential, and nothing else.
+pub fn metrics_router(service: Arc<Service>) -> Router {
+    observed(metrics_routes(), service)
+}
+
+fn observed(routes: Router<Arc<Service>>, service: Arc<Service>) -> Router {
+    routes
         .fallback(async || problem::refuse(Refusal::PathUnknown))
         .method_not_allowed_fallback(async || problem::refuse(Refusal::MethodRefused))
         .layer(from_fn_with_state(Arc::clone(&service), observe::observe))
@@ -70,7 +88,11 @@ fn app_routes() -> Router<Arc<Service>> {
 }
 
 fn admin_routes() -> Router<Arc<Service>> {
-    Router::new().route("/v1/revoked-before", post(app::revoke_everything))
+    metrics_routes().route("/v1/revoked-before", post(app::revoke_everything))
+}
+
+fn metrics_routes() -> Router<Arc<Service>> {
+    Router::new().route("/metrics", get(metrics))
 }
 
 fn open_routes() -> Router<Arc<Service>> {
@@ -78,6 +100,11 @@ fn open_routes() -> Router<Arc<Service>> {
         .route("/.well-known/jwks.json", get(edge::public_keys))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+}
+
+async fn metrics(State(service): State<Arc<Service>>) -> Response {
+    let content_type = [(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)];
+    (content_type, service.metrics_text()).into_response()
 }
 
 async fn ready(State(service): State<Arc<Service>>) -> Answer<Response> {

@@ -1,25 +1,32 @@
-//! What every request gets: an id, a time limit, one line in the log, and `no-store`.
+//! What every request gets: an id, limits of size and time, one line in the log, and `no-store`.
 //!
-//! The line has the route's pattern, never its path or query, and no header: so no token, cookie or
-//! credential can be in it.
+//! The id is ours and new for each request, since whoever chose it could make two look like one;
+//! the caller's own, from `X-Request-Id` or the body of a renewal, stands beside it in the line.
+//! The line has the route's pattern, never its path or query, and no other header: so no token,
+//! cookie or credential can be in it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hallpass_session::base64url;
+use tracing::Instrument;
 
-use super::problem::Code;
+use super::problem::{Code, refuse};
 use crate::clock::random_bytes;
-use crate::failure::{Failure, Outage};
+use crate::failure::{Failure, Outage, Refusal};
 use crate::list::WAIT_MAX;
 use crate::service::Service;
 
 /// Where edges poll: the one route that may take its time.
 pub(super) const LIST_ROUTE: &str = "/v1/edge/revocations";
+/// Longest head of a request, in bytes: two tokens of 4 KiB, and room.
+const HEAD_MAX_BYTES: usize = 16 << 10;
+/// Most header lines of a request.
+const HEADERS_MAX: usize = 64;
 
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -32,16 +39,32 @@ tokio::task_local! {
 #[derive(Clone, Copy)]
 pub(super) struct ReceivedUs(pub(super) u64);
 
-/// The edge's own id of a request, for the log line.
-#[derive(Clone)]
-pub(super) struct EdgeRequest(String);
+/// The caller's own id of a request, for the log line.
+#[derive(Clone, Default)]
+pub(super) struct CallerRequest(String);
 
-impl EdgeRequest {
+impl CallerRequest {
     /// Keeps what can be an id; the rest could forge a log line.
     pub(super) fn new(id: &str) -> Self {
         let safe = |character: &char| u8::try_from(*character).is_ok_and(base64url::is_character);
         Self(id.chars().filter(safe).take(64).collect())
     }
+
+    fn of(headers: &HeaderMap) -> Self {
+        let id = headers.get(REQUEST_ID_HEADER);
+        id.and_then(|id| id.to_str().ok())
+            .map(Self::new)
+            .unwrap_or_default()
+    }
+}
+
+/// What is said of a request beside its answer.
+struct Asked {
+    method: Method,
+    route: String,
+    id: String,
+    caller_request: CallerRequest,
+    started_us: u64,
 }
 
 /// Wraps a request from its first to its last line of ours.
@@ -50,25 +73,44 @@ pub(super) async fn observe(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let started_us = service.clock.monotonic_us();
-    request.extensions_mut().insert(ReceivedUs(started_us));
-    let id = random_bytes::<16>().map_or_else(|_| String::new(), |bytes| base64url::encode(&bytes));
-    let method = request.method().clone();
-    let matched = request.extensions().get::<MatchedPath>();
-    let route = matched.map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned());
-    let answer = in_time(time_limit(&service, &route), next.run(request));
-    let mut response = REQUEST_ID.scope(id.clone(), answer).await;
-    mark(&mut response, &id);
-    let ms = service.clock.monotonic_us().saturating_sub(started_us) / 1000;
-    log(&method, &route, &response, &id, ms);
+    let asked = Asked::new(&request, service.clock.monotonic_us());
+    let received = ReceivedUs(asked.started_us);
+    request.extensions_mut().insert(received);
+    // Not by level: whatever is logged below has the id.
+    let span = tracing::error_span!("request", request_id = asked.id);
+    let answer = within_limits(&service, &asked.route, request, next).instrument(span);
+    let mut response = REQUEST_ID.scope(asked.id.clone(), answer).await;
+    mark(&mut response, &asked.id);
+    asked.note(&service, &response);
     response
 }
 
-async fn in_time(limit: Duration, answer: impl Future<Output = Response>) -> Response {
+async fn within_limits(service: &Service, route: &str, request: Request, next: Next) -> Response {
+    if is_head_too_large(&request) {
+        return refuse(Refusal::RequestHeadTooLarge);
+    }
     let late = |_| Failure::from(Outage::TimedOut).into_response();
-    tokio::time::timeout(limit, answer)
+    tokio::time::timeout(time_limit(service, route), next.run(request))
         .await
         .unwrap_or_else(late)
+}
+
+fn is_head_too_large(request: &Request) -> bool {
+    let lines = request.headers().iter();
+    let bytes: usize = lines
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    let path = request.uri().path().len() + request.uri().query().map_or(0, str::len);
+    request.headers().len() > HEADERS_MAX || bytes + path > HEAD_MAX_BYTES
+}
+
+fn time_limit(service: &Service, route: &str) -> Duration {
+    let limit = service.settings.request_timeout;
+    if route == LIST_ROUTE {
+        limit + Duration::from_secs(WAIT_MAX.get())
+    } else {
+        limit
+    }
 }
 
 /// Adds the id, and `no-store` where nothing else is said.
@@ -81,20 +123,50 @@ fn mark(response: &mut Response, id: &str) {
     headers.entry(header::CACHE_CONTROL).or_insert(no_store);
 }
 
-fn log(method: &Method, route: &str, response: &Response, request_id: &str, ms: u64) {
-    let status = response.status().as_u16();
-    let extensions = response.extensions();
-    let code = extensions.get::<Code>().map_or("", |code| code.0);
-    let edge_request = extensions.get::<EdgeRequest>();
-    let edge_request = edge_request.map_or("", |request| request.0.as_str());
-    tracing::info!(%method, route, status, code, ms, request_id, edge_request, "request");
-}
+impl Asked {
+    fn new(request: &Request, started_us: u64) -> Self {
+        let id = random_bytes::<16>();
+        let matched = request.extensions().get::<MatchedPath>();
+        Self {
+            method: request.method().clone(),
+            route: matched.map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned()),
+            id: id.map_or_else(|_| String::new(), |bytes| base64url::encode(&bytes)),
+            caller_request: CallerRequest::of(request.headers()),
+            started_us,
+        }
+    }
 
-fn time_limit(service: &Service, route: &str) -> Duration {
-    let limit = service.settings.request_timeout;
-    if route == LIST_ROUTE {
-        limit + Duration::from_secs(WAIT_MAX.get())
-    } else {
-        limit
+    /// Logs and counts the answer.
+    fn note(&self, service: &Service, response: &Response) {
+        let us = service.clock.monotonic_us().saturating_sub(self.started_us);
+        let status = response.status().as_u16();
+        let extensions = response.extensions();
+        let code = extensions.get::<Code>().map_or("", |code| code.0);
+        let caller_request = extensions.get().unwrap_or(&self.caller_request);
+        // A method may be any word, and anybody may choose it.
+        let method = match self.method {
+            Method::GET
+            | Method::POST
+            | Method::DELETE
+            | Method::HEAD
+            | Method::OPTIONS
+            | Method::PUT
+            | Method::PATCH => self.method.as_str(),
+            _ => "other",
+        };
+        let took = Duration::from_micros(us);
+        service
+            .metrics
+            .note_answer(&self.route, method, status, took);
+        tracing::info!(
+            method,
+            route = self.route,
+            status,
+            code,
+            ms = us / 1000,
+            request_id = self.id,
+            caller_request = caller_request.0,
+            "request"
+        );
     }
 }

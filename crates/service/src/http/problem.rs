@@ -25,7 +25,7 @@ pub(super) fn refuse(refusal: Refusal) -> Response {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let (status, code) = describe(&self);
+        let (status, code) = (status(&self), self.code());
         match &self {
             Self::Refusal(_) => {}
             Self::Outage(outage) => tracing::warn!(code, ?outage, "outage"),
@@ -51,19 +51,27 @@ impl IntoResponse for Failure {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(secs) = retry_after_secs(&self) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
         }
         response.extensions_mut().insert(Code(code));
         response
     }
 }
 
-fn describe(failure: &Failure) -> (StatusCode, &'static str) {
+fn retry_after_secs(failure: &Failure) -> Option<u64> {
     match failure {
-        Failure::Refusal(refusal) => (refusal_status(refusal), refusal.code()),
-        Failure::Outage(outage) => (StatusCode::SERVICE_UNAVAILABLE, outage.code()),
-        Failure::Fault(fault) => (StatusCode::INTERNAL_SERVER_ERROR, fault.code()),
+        Failure::Refusal(Refusal::AttemptsLimited { retry_after_secs }) => Some(*retry_after_secs),
+        Failure::Outage(_) => Some(1),
+        _ => None,
+    }
+}
+
+const fn status(failure: &Failure) -> StatusCode {
+    match failure {
+        Failure::Refusal(refusal) => refusal_status(refusal),
+        Failure::Outage(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Fault(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -79,6 +87,9 @@ const fn refusal_status(refusal: &Refusal) -> StatusCode {
         Refusal::ScopeInsufficient => StatusCode::FORBIDDEN,
         Refusal::RequestMalformed(_) | Refusal::BodyMalformed(_) => StatusCode::BAD_REQUEST,
         Refusal::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::RequestHeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Refusal::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
+        Refusal::AttemptsLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::PathUnknown | Refusal::SessionUnknown => StatusCode::NOT_FOUND,
         Refusal::MethodRefused => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::IdempotencyKeyReused | Refusal::IdempotentSessionEnded => StatusCode::CONFLICT,

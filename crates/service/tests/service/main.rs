@@ -13,7 +13,11 @@ mod histories;
 #[cfg(test)]
 mod journey;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod me;
+#[cfg(test)]
+mod metrics;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
@@ -24,3 +28,5 @@ mod revocations;
 mod running;
 #[cfg(test)]
 mod table;
+#[cfg(test)]
+mod tls;

@@ -1,0 +1,183 @@
+//! What `/metrics` says, and to whom.
+
+use std::sync::Arc;
+
+use crate::running::Running;
+use hallpass_service::http::{metrics_router, serve};
+use hallpass_session::wire::Revoked;
+use reqwest::StatusCode;
+
+impl Running {
+    async fn metrics(&self) -> String {
+        let answer = self.get("/metrics", &self.admin).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        assert!(
+            answer
+                .header("content-type")
+                .starts_with("application/openmetrics-text")
+        );
+        answer.body
+    }
+
+    /// The value of the series that begins so.
+    async fn metric(&self, series: &str) -> String {
+        let text = self.metrics().await;
+        let value = text.lines().find_map(|line| line.strip_prefix(series));
+        value.unwrap_or("absent").trim().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_what_happened() {
+    let service = Running::start().await;
+    let created = service.create("ada").await;
+    let renewed = service.renewed(&created.renewal_token).await;
+    service.renewed(&created.renewal_token).await;
+    service
+        .renew("hp1.x")
+        .await
+        .refused(401, "renewal_malformed");
+    service.renewed(&renewed.renewal_token).await;
+    service.advance(11);
+    service
+        .renew(&created.renewal_token)
+        .await
+        .refused(401, "renewal_reused");
+    service.create("ada").await;
+    let _: Revoked = service
+        .delete("/v1/subjects/YWRh/sessions", &service.app)
+        .await
+        .json(StatusCode::OK);
+    service.get("/v1/edge/keys", "nobody's").await;
+    service.get("/v1/edge/keys", &service.app).await;
+
+    for (series, value) in [
+        ("hallpass_sessions_created_total", "2"),
+        ("hallpass_renewals_total{outcome=\"confirmed\"}", "2"),
+        ("hallpass_renewals_total{outcome=\"repeated\"}", "1"),
+        (
+            "hallpass_renewals_total{outcome=\"renewal_malformed\"}",
+            "1",
+        ),
+        ("hallpass_renewals_total{outcome=\"renewal_reused\"}", "1"),
+        ("hallpass_replays_total", "1"),
+        ("hallpass_revocations_total{by=\"app\"}", "1"),
+        ("hallpass_sessions_revoked_total{by=\"app\"}", "1"),
+        ("hallpass_list_head", "3"),
+        (
+            "hallpass_credentials_refused_total{code=\"credential_invalid\"}",
+            "1",
+        ),
+        (
+            "hallpass_credentials_refused_total{code=\"scope_insufficient\"}",
+            "1",
+        ),
+        (
+            "hallpass_requests_total{route=\"/v1/edge/renew\",method=\"POST\",status=\"401\"}",
+            "2",
+        ),
+        (
+            "hallpass_request_duration_seconds_count{route=\"/v1/edge/renew\",method=\"POST\"}",
+            "5",
+        ),
+        ("hallpass_build_info{version=\"0.1.0\"}", "1"),
+        ("process_start_time_seconds", "1800000000"),
+        ("hallpass_open_polls", "0"),
+    ] {
+        assert_eq!(service.metric(series).await, value, "{series}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_say_how_far_edges_are() {
+    let service = Running::start().await;
+    let sid = service.create("ada").await.session.sid;
+    let poll = async |edge: &str| {
+        let path = format!("/v1/edge/revocations?edge={edge}");
+        service.get(&path, &service.edge).await.list_header()
+    };
+    let position = poll("a").await.position;
+    service
+        .delete(&format!("/v1/sessions/{sid}"), &service.app)
+        .await;
+    service.advance(3);
+    poll("b").await;
+    let path = format!(
+        "/v1/edge/revocations?edge=c&epoch={}&after={}",
+        position.epoch,
+        position.to + 1
+    );
+    service.get(&path, &service.edge).await;
+    service.advance(2);
+
+    for (series, value) in [
+        ("hallpass_edges ", "3"),
+        ("hallpass_edges_behind", "2"),
+        ("hallpass_edges_position_least", "0"),
+        ("hallpass_edges_age_greatest_milliseconds", "5000"),
+        ("hallpass_list_entries", "1"),
+    ] {
+        assert_eq!(service.metric(series).await, value, "{series}");
+    }
+    assert!(
+        service
+            .metric("hallpass_list_bytes")
+            .await
+            .parse::<u64>()
+            .unwrap()
+            > 100
+    );
+}
+
+#[tokio::test]
+async fn metrics_name_nobody_and_have_no_series_that_callers_choose() {
+    let service = Running::start().await;
+    let created = service.create("ada.lovelace").await;
+    service.renewed(&created.renewal_token).await;
+    let edge_id = "/v1/edge/revocations?edge=chosen-by-somebody";
+    service.get(edge_id, &service.edge).await;
+    service.get("/chosen/by/somebody", &service.edge).await;
+    let method = "CHOSEN".parse().unwrap();
+    service
+        .request(method, "/healthz", &service.edge)
+        .send()
+        .await
+        .unwrap();
+
+    let text = service.metrics().await;
+
+    for secret in [
+        "lovelace",
+        &created.session.sid,
+        "chosen",
+        "CHOSEN",
+        "203.0.113.7",
+        "Firefox",
+        "127.0.0.1",
+    ] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_for_admins_or_for_their_own_address() {
+    let service = Running::start().await;
+    let refused = service.get("/metrics", &service.edge).await;
+    refused.refused(403, "scope_insufficient");
+    service
+        .get("/metrics", "")
+        .await
+        .refused(401, "credential_invalid");
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let routes = metrics_router(Arc::clone(&service.service));
+    let server = tokio::spawn(serve(listener, routes, std::future::pending()));
+    let own = reqwest::get(format!("{url}/metrics")).await.unwrap();
+    assert_eq!(own.status(), StatusCode::OK);
+    let text = own.text().await.unwrap();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let other = reqwest::get(format!("{url}/v1/edge/keys")).await.unwrap();
+    assert_eq!(other.status(), StatusCode::NOT_FOUND);
+    server.abort();
+}
