@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use crate::bench::Bench;
 use crate::budget::Budget;
 use crate::build::Build;
+use crate::crash::Crash;
 use crate::dev::Dev;
 use crate::doctor::Doctor;
 use crate::edge::Edge;
@@ -38,6 +39,7 @@ enum Command {
     Vectors(Vectors),
     Fuzz(Fuzz),
     Mutants(Mutants),
+    Crash(Crash),
     Bench(Bench),
     Budget(Budget),
     Generate(Generate),
@@ -58,6 +60,7 @@ impl Xtask {
             Command::Vectors(command) => command.run(),
             Command::Fuzz(command) => command.run(),
             Command::Mutants(command) => command.run(),
+            Command::Crash(command) => command.run(),
             Command::Bench(command) => command.run(),
             Command::Budget(command) => command.run(),
             Command::Generate(command) => command.run(),

@@ -10,6 +10,7 @@ mod build;
 mod callgrind;
 mod children;
 mod commands;
+mod crash;
 mod dev;
 mod doctor;
 mod edge;

@@ -16,4 +16,4 @@ mod kind;
 mod server;
 
 pub use kind::Kind;
-pub use server::{Durability, Server};
+pub use server::{Database, Durability, Server};

@@ -11,7 +11,7 @@ use super::smoke;
 use super::summary::{self, Totals};
 use crate::needs::{self, Need, browser, cargo_tool, node, toolchain, valgrind};
 use crate::{
-    budget, build, generate, markdown, native, path_search, purity, rows, setup, step, tied,
+    budget, build, crash, generate, markdown, native, path_search, purity, rows, setup, step, tied,
     vectors, workspace,
 };
 
@@ -33,6 +33,8 @@ pub(crate) enum Part {
     Vectors,
     /// The session service over HTTP, the demo app, these commands
     Service,
+    /// The session service and its database killed under load
+    Crash,
     /// Journeys through the built edge in workerd
     E2e,
     /// Journeys in a real browser
@@ -138,6 +140,10 @@ impl Part {
                 ];
                 vec![cargo_test("service", &packages)]
             }
+            Self::Crash => vec![
+                cargo_test("the load's own tests", &["hallpass-load"]),
+                Run::Sum(kill_and_look),
+            ],
             Self::E2e => vec![end_to_end(
                 "tests/e2e",
                 &[("HALLPASS_VECTORS", vectors::program()?)],
@@ -252,6 +258,19 @@ fn judge_vectors() -> Result<Totals> {
         failed: outcome.failed,
         skipped: outcome.skipped,
     })
+}
+
+/// Each database is one test.
+fn kill_and_look() -> Result<Totals> {
+    let held = crash::smoke()?;
+    Ok(held.into_iter().fold(Totals::default(), |totals, held| {
+        totals
+            + if held {
+                Totals::one_success()
+            } else {
+                Totals::one_failure()
+            }
+    }))
 }
 
 fn instructions() -> Run {

@@ -1,0 +1,58 @@
+//! Loads a real session service, over HTTP and as a process of its own.
+//!
+//! `crash` kills it and looks whether everything that was acknowledged still holds: [`history`] is
+//! what clients were told, [`holder`] and [`watcher`] are the clients, [`program`] and [`database`]
+//! what they are clients of. `measure` times the session table: [`measure`], [`seed`], [`edges`]. The last line of standard output is the result as
+//! JSON; progress goes to standard error.
+
+mod client;
+mod crash;
+mod database;
+mod edges;
+mod history;
+mod holder;
+mod measure;
+mod program;
+mod seed;
+mod watcher;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "hallpass-load", about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Crash(crash::Crash),
+    Measure(measure::Measure),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse().command).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<bool> {
+    match command {
+        Command::Crash(crash) => {
+            let tally = crash.run().await?;
+            println!("{}", serde_json::to_string(&tally)?);
+            Ok(tally.is_clean())
+        }
+        Command::Measure(measure) => measure.run().await.map(|()| true),
+    }
+}

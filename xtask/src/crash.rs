@@ -1,0 +1,186 @@
+//! `cargo xtask crash`: kills the service and its database under load, and looks what was lost.
+//!
+//! The load, its clients and the history they keep are `bench/load`; this builds it, runs it once
+//! per database and sums up.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::needs::{self, Group};
+use crate::{native, runs, setup, step, tied, workspace};
+
+/// A run of as many kills per database is a long run and leaves a file behind.
+const LONG_RUN: u32 = 200;
+/// What the tests run.
+const SMOKE: u32 = 20;
+
+/// Kill the service and its database at random moments under load, and look what was lost
+///
+/// After each restart everything that was ever acknowledged is checked: every revocation is in the
+/// list, an edge that took in nothing but deltas has it too, no confirmed renewal was forgotten, no
+/// generation has two confirmed branches, nobody was signed out. A run of 200 kills or more of every
+/// database writes bench/runs/crash.json.
+#[derive(Args)]
+pub(crate) struct Crash {
+    /// Only this database; repeatable [default: all]
+    #[arg(long, value_name = "D")]
+    database: Vec<Database>,
+    /// How often, per database
+    #[arg(long, value_name = "N", default_value_t = SMOKE)]
+    kills: u32,
+    /// Another seed is another load
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Print the tallies as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Database {
+    Sqlite,
+    Postgresql,
+    Mariadb,
+}
+
+/// What a run of one database came to; the rest of it is shown as it is.
+#[derive(Deserialize, Serialize)]
+struct Tally {
+    database: String,
+    kills_of_service: u32,
+    kills_of_database: u32,
+    acknowledged: Value,
+    recovery_ms: Value,
+    violations: Vec<String>,
+    #[serde(flatten)]
+    rest: Value,
+}
+
+#[derive(Serialize)]
+struct Found {
+    seed: u64,
+    databases: Vec<Tally>,
+}
+
+impl Crash {
+    /// Runs the command.
+    pub(crate) fn run(&self) -> Result<()> {
+        let began = Instant::now();
+        let mut databases = Vec::new();
+        for database in self.databases() {
+            let tally = observe(database, self.kills, self.seed)?;
+            if !self.json {
+                println!("{}", tally.in_words());
+            }
+            databases.push(tally);
+        }
+        let found = Found {
+            seed: self.seed,
+            databases,
+        };
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&found)?);
+        }
+        if self.kills >= LONG_RUN && self.database.is_empty() {
+            let file = runs::write("crash", began.elapsed(), &found)?;
+            eprintln!("✓ crash: in {}", file.display());
+        }
+        let lost: usize = found.databases.iter().map(|t| t.violations.len()).sum();
+        if lost > 0 {
+            bail!("{lost} violations: what was acknowledged did not hold");
+        }
+        Ok(())
+    }
+
+    fn databases(&self) -> Vec<Database> {
+        if self.database.is_empty() {
+            Database::value_variants().to_vec()
+        } else {
+            self.database.clone()
+        }
+    }
+}
+
+/// A short run of every database; whether each held.
+///
+/// # Errors
+/// When a run cannot be made at all.
+pub(crate) fn smoke() -> Result<Vec<bool>> {
+    let databases = Database::value_variants().iter();
+    databases
+        .map(|database| {
+            let tally = observe(*database, SMOKE, 1)?;
+            eprintln!("{}", tally.in_words());
+            Ok(tally.violations.is_empty())
+        })
+        .collect()
+}
+
+/// Kills `kills` times with the load that `seed` makes.
+///
+/// # Errors
+/// When something cannot be built or started again.
+fn observe(database: Database, kills: u32, seed: u64) -> Result<Tally> {
+    if database != Database::Sqlite {
+        setup::ensure(needs::of(Group::Databases)?)?;
+    }
+    let hallpass = native::ready_programs()?.join(native::SERVICE);
+    let mut command = tied::command(load_program()?);
+    command
+        .arg("crash")
+        .arg("--hallpass")
+        .arg(hallpass)
+        .args(["--database", &database.name()])
+        .args(["--kills", &kills.to_string(), "--seed", &seed.to_string()]);
+    let label = format!("{kills} kills with {}", database.name());
+    let finished = step::observe(&label, command)?;
+    let last = finished.output.lines().last().unwrap_or_default();
+    serde_json::from_str(last).with_context(|| format!("{label}: no tally\n{}", finished.output))
+}
+
+/// Builds the program that loads the service; where it is.
+fn load_program() -> Result<PathBuf> {
+    let mut command = tied::command("cargo");
+    command
+        .args(["build", "-p", "hallpass-load"])
+        .current_dir(workspace::root());
+    step::run("building the load", command)?;
+    Ok(workspace::target().join("debug/hallpass-load"))
+}
+
+impl Database {
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map_or(String::new(), |value| value.get_name().to_owned())
+    }
+}
+
+impl Tally {
+    fn in_words(&self) -> String {
+        let count = |name: &str| {
+            self.acknowledged
+                .get(name)
+                .and_then(Value::as_u64)
+                .unwrap_or(0)
+        };
+        format!(
+            "{}: service killed {} times, database {} times; {} renewals, {} revocations, {} sign-ins \
+             acknowledged; recovered in {} ms (at most {}); violations: {}",
+            self.database,
+            self.kills_of_service,
+            self.kills_of_database,
+            count("renewals"),
+            count("revocations"),
+            count("creations"),
+            self.recovery_ms["median"],
+            self.recovery_ms["greatest"],
+            self.violations.len()
+        )
+    }
+}
