@@ -9,6 +9,7 @@ mod refusals;
 mod report;
 mod rounds;
 mod rules;
+mod service;
 mod setting;
 
 use anyhow::{Result, bail};
@@ -45,6 +46,8 @@ pub(crate) enum Part {
     Rules,
     /// Microseconds of CPU per request through the built edge in workerd
     Gate,
+    /// Microseconds per operation of the session table, on each database
+    Service,
 }
 
 /// How much to measure.
@@ -106,6 +109,12 @@ impl Part {
                 &mut gate::Gate::prepare(size, rounds)?,
                 &gate::description(),
                 &gate::versions()?,
+                rounds,
+            ),
+            Self::Service => measure(
+                &mut service::Service::prepare(size)?,
+                &service::description(),
+                &service::versions(),
                 rounds,
             ),
         }

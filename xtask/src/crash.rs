@@ -3,7 +3,6 @@
 //! The load, its clients and the history they keep are `bench/load`; this builds it, runs it once
 //! per database and sums up.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -11,8 +10,9 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::native::{self, Profile};
 use crate::needs::{self, Group};
-use crate::{native, runs, setup, step, tied, workspace};
+use crate::{load, runs, setup, step, tied};
 
 /// A run of as many kills per database is a long run and leaves a file behind.
 const LONG_RUN: u32 = 200;
@@ -131,7 +131,7 @@ fn observe(database: Database, kills: u32, seed: u64) -> Result<Tally> {
         setup::ensure(needs::of(Group::Databases)?)?;
     }
     let hallpass = native::ready_programs()?.join(native::SERVICE);
-    let mut command = tied::command(load_program()?);
+    let mut command = tied::command(load::build(Profile::Dev)?);
     command
         .arg("crash")
         .arg("--hallpass")
@@ -142,16 +142,6 @@ fn observe(database: Database, kills: u32, seed: u64) -> Result<Tally> {
     let finished = step::observe(&label, command)?;
     let last = finished.output.lines().last().unwrap_or_default();
     serde_json::from_str(last).with_context(|| format!("{label}: no tally\n{}", finished.output))
-}
-
-/// Builds the program that loads the service; where it is.
-fn load_program() -> Result<PathBuf> {
-    let mut command = tied::command("cargo");
-    command
-        .args(["build", "-p", "hallpass-load"])
-        .current_dir(workspace::root());
-    step::run("building the load", command)?;
-    Ok(workspace::target().join("debug/hallpass-load"))
 }
 
 impl Database {

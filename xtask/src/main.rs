@@ -19,6 +19,7 @@ mod fingerprint;
 mod fuzz;
 mod generate;
 mod lines;
+mod load;
 mod markdown;
 mod mutants;
 mod native;

@@ -21,15 +21,30 @@ pub(crate) enum Profile {
     Native,
 }
 
+impl Profile {
+    /// As cargo knows it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Native => "native",
+        }
+    }
+
+    /// The folder of the target folder it builds into.
+    pub(crate) const fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Native => "native",
+        }
+    }
+}
+
 /// Builds both programs; the folder they are in.
 ///
 /// # Errors
 /// When they do not compile; cargo's output has been printed.
 pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
-    let (name, folder) = match profile {
-        Profile::Dev => ("dev", "debug"),
-        Profile::Native => ("native", "native"),
-    };
+    let name = profile.name();
     let mut command = tied::command("cargo");
     command.args([
         "build",
@@ -45,7 +60,7 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
         &format!("building service and demo app ({name} profile)"),
         command,
     )?;
-    Ok(workspace::target().join(folder))
+    Ok(workspace::target().join(profile.folder()))
 }
 
 /// The folder of programs a test run has built already (`HALLPASS_BIN_DIR`), else a fresh build.
