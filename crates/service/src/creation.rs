@@ -39,10 +39,10 @@ impl Service {
         {
             Creation::Made(issued) => {
                 self.metrics.note_creation();
-                self.created(&issued, &request.request)
+                self.created(&issued, &request.request).await
             }
             Creation::Repeated(issued) if issued.record.is_live(issued.issued_at) => {
-                self.created(&issued, &request.request)
+                self.created(&issued, &request.request).await
             }
             Creation::Repeated(_) => Err(Refusal::IdempotentSessionEnded.into()),
             Creation::KeyReused => Err(Refusal::IdempotencyKeyReused.into()),
@@ -74,7 +74,8 @@ impl Service {
         })
     }
 
-    fn created(&self, issued: &Issued, request: &str) -> Result<Created, Failure> {
+    async fn created(&self, issued: &Issued, request: &str) -> Result<Created, Failure> {
+        self.keep_keys_current(issued.keys_seq).await?;
         let tokens = mint(&self.settings, &self.keys(), issued)?;
         let record = &issued.record;
         let set_session = SetSession {

@@ -1,7 +1,7 @@
 //! The Hallpass session service: owns the session table, signs tokens and the revocation list.
 //!
 //! Reading order: [`record`] says when a session lives; [`store`] is the table as a port, with
-//! `SQLite` behind it; [`service`] holds what a running service needs; one file per thing it does:
+//! three databases behind it; [`service`] holds what a running service needs; one file per thing it does:
 //! [`creation`], [`renew`], [`list`], [`edges`], [`me`], [`revoke`]; below them [`mint`], [`keys`], [`master_key`],
 //! [`device`], [`credential`]; around them [`http`], [`metrics`],
 //! [`cli`] and [`config`]. Why something fails is

@@ -7,6 +7,7 @@
 //! Source: docs/protocol.md §3.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use hallpass_session::base64url;
@@ -72,19 +73,26 @@ impl Service {
     ///
     /// When the table cannot be read or the list not be signed.
     pub async fn poll_list(&self, poll: &ListPoll) -> Result<ListAnswer, Failure> {
-        let mut revoked = self.revocations();
+        // Before the first read: what is logged after it is news.
+        let mut news = self.store.news().subscribe();
         let mut stopping = self.stopping();
         let answer = self.answer_poll(poll, poll.received_us).await?;
         let wait = poll.wait.min(WAIT_MAX);
         if answer.body.is_some() || wait == Seconds::new(0) {
             return Ok(answer);
         }
-        tokio::select! {
-            _ = revoked.changed() => {}
-            _ = stopping.wait_for(|stop| *stop) => {}
-            () = tokio::time::sleep(Duration::from_secs(wait.get())) => {}
+        let mut over = pin!(tokio::time::sleep(Duration::from_secs(wait.get())));
+        loop {
+            let last = tokio::select! {
+                told = news.changed() => told.is_err(),
+                _ = stopping.wait_for(|stop| *stop) => true,
+                () = &mut over => true,
+            };
+            let answer = self.answer_poll(poll, self.clock.monotonic_us()).await?;
+            if last || answer.body.is_some() {
+                return Ok(answer);
+            }
         }
-        self.answer_poll(poll, self.clock.monotonic_us()).await
     }
 
     /// Answers from a read that began after `asked_us`.
@@ -116,20 +124,27 @@ impl Service {
 
     /// Reads what was logged since `known`, or everything.
     async fn read_on(&self, known: Option<Known>) -> Result<Known, Failure> {
+        let (known, keys_seq) = self.read_log_on(known).await?;
+        // A removed list key must not sign the list that tells of it.
+        self.keep_keys_current(keys_seq).await?;
+        Ok(known)
+    }
+
+    async fn read_log_on(&self, known: Option<Known>) -> Result<(Known, u64), Failure> {
         let listed_since = self.clock.now().minus(self.settings.list_retain);
         let read_us = self.clock.monotonic_us();
         if let Some(mut known) = known {
             let read = self.store.read_log(known.seq, listed_since).await?;
+            let keys_seq = read.keys_seq;
             if read.epoch == known.epoch && read.seq >= known.seq {
                 known.take_in(read, read_us);
                 known.drop_outlived(listed_since);
-                return Ok(known);
+                return Ok((known, keys_seq));
             }
         }
-        Ok(Known::new(
-            self.store.read_log(0, listed_since).await?,
-            read_us,
-        ))
+        let read = self.store.read_log(0, listed_since).await?;
+        let keys_seq = read.keys_seq;
+        Ok((Known::new(read, read_us), keys_seq))
     }
 
     fn write_answer(&self, known: &Known, poll: &ListPoll) -> Result<ListAnswer, Failure> {

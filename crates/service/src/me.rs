@@ -117,7 +117,7 @@ impl Service {
         renewal: &str,
         request: &RevokeMine,
     ) -> Result<Revoked, Failure> {
-        let own = self.authenticate_renewal(renewal)?.sid;
+        let own = self.authenticate_renewal(renewal).await?.sid;
         let asked = match (&request.sid, request.others) {
             (None, None) => Some(own),
             (Some(sid), None) => parse_sid(sid),

@@ -35,7 +35,8 @@ impl Service {
         &self,
         request: &RenewRequest,
     ) -> Result<(Renewed, Confirmation), Failure> {
-        let token = self.authenticate_renewal(&request.renewal_token)?;
+        let text = &request.renewal_token;
+        let token = self.authenticate_renewal(text).await?;
         let attempt = RenewalAttempt {
             sid: token.sid,
             presented: token.branch,
@@ -45,6 +46,10 @@ impl Service {
         };
         match self.store.renew(attempt).await? {
             Renewal::Answer { issued, confirmed } => {
+                if self.keep_keys_current(issued.keys_seq).await? {
+                    // The key that proved the token may just have been removed.
+                    self.authenticate_renewal(text).await?;
+                }
                 let confirmation = if confirmed {
                     Confirmation::Written
                 } else {
@@ -68,9 +73,13 @@ impl Service {
     }
 
     /// Parses a renewal token and proves that it is ours.
-    pub(crate) fn authenticate_renewal(&self, text: &str) -> Result<RenewalToken, Failure> {
+    pub(crate) async fn authenticate_renewal(&self, text: &str) -> Result<RenewalToken, Failure> {
         let token = RenewalToken::parse(text).ok_or(Refusal::RenewalMalformed)?;
-        let keys = self.keys();
+        let mut keys = self.keys();
+        if matches!(keys.renewal(token.key_id), RenewalKeyState::Unknown) {
+            // Another process may have made it.
+            keys = self.reload_keys().await?;
+        }
         match keys.renewal(token.key_id) {
             RenewalKeyState::Unknown => Err(Outage::RenewalKeyUnknown.into()),
             RenewalKeyState::Removed => Err(Refusal::SessionRevoked.into()),

@@ -3,7 +3,7 @@
 //! Everything a request needs hangs here; what requests do with it is one file per idea:
 //! [`crate::creation`], [`crate::renew`], [`crate::list`], [`crate::me`], [`crate::revoke`].
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -29,7 +29,8 @@ pub struct Service {
     pub(crate) metrics: Metrics,
     master: Option<MasterKey>,
     keys: RwLock<Arc<Keys>>,
-    newest: watch::Sender<u64>,
+    /// Number of the change of a key that `keys` is sure to have.
+    keys_seq: AtomicU64,
     leaving: AtomicBool,
     stopping: watch::Sender<bool>,
 }
@@ -55,7 +56,7 @@ impl Service {
             list: ListMemory::default(),
             metrics: Metrics::new(clock.now().get()),
             keys: RwLock::new(Arc::new(keys)),
-            newest: watch::Sender::new(0),
+            keys_seq: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
             settings,
@@ -82,24 +83,30 @@ impl Service {
         Ok(keys)
     }
 
-    /// Tells waiting polls and the in-force record of a commit. Returns when it was, in ms.
+    /// Reads the keys anew if one changed since they were read: `keys_seq` is the number of the last
+    /// change, as a read or a transaction found it. Whether they were read.
+    pub(crate) async fn keep_keys_current(&self, keys_seq: u64) -> Result<bool, Failure> {
+        if self.keys_seq.load(Ordering::Acquire) == keys_seq {
+            return Ok(false);
+        }
+        self.reload_keys().await?;
+        // They were read after the number was, so they have at least that change.
+        self.keys_seq.store(keys_seq, Ordering::Release);
+        Ok(true)
+    }
+
+    /// Tells the in-force record of a commit. Returns when it was, in ms.
     pub(crate) fn announce(&self, revocation: &Revocation) -> u64 {
         let now_ms = self.clock.unix_ms();
         self.edges.note_commit(revocation.seq, now_ms);
         self.metrics.note_list_head(revocation.seq);
-        self.newest.send_replace(revocation.seq);
         now_ms
-    }
-
-    /// Changes when something was revoked here.
-    pub(crate) fn revocations(&self) -> watch::Receiver<u64> {
-        self.newest.subscribe()
     }
 
     /// How many polls are being answered, waiting ones included.
     #[must_use]
     pub fn open_polls(&self) -> usize {
-        self.newest.receiver_count()
+        self.store.news().listeners()
     }
 
     /// Becomes true when the service is about to stop.

@@ -138,6 +138,18 @@ impl RenewalToken {
     }
 }
 
+impl Verdict {
+    /// What it comes to while the operator lets a table that lost history take up what it forgot: a
+    /// token ahead of it is confirmed like a child.
+    #[must_use]
+    pub const fn adopting(self) -> Self {
+        match self {
+            Self::RolledBack => Self::Advance,
+            Self::AnswerAgain | Self::Advance | Self::Replay => self,
+        }
+    }
+}
+
 impl std::fmt::Debug for RenewalToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("RenewalToken([redacted])")
@@ -237,6 +249,16 @@ mod tests {
         assert_eq!(judge(at(7, 1), AGENT, 1000), Verdict::RolledBack);
         let last = confirmed(u32::MAX).judge(at(0, 1), &AGENT, GRACE, UnixSeconds::new(9999));
         assert_eq!(last, Verdict::Replay);
+    }
+
+    #[test]
+    fn adopting_confirms_a_token_ahead_of_the_table_and_changes_nothing_else() {
+        for ahead in [at(7, 1), at(u32::MAX, 1)] {
+            assert_eq!(judge(ahead, AGENT, 1000).adopting(), Verdict::Advance);
+        }
+        for verdict in [Verdict::AnswerAgain, Verdict::Advance, Verdict::Replay] {
+            assert_eq!(verdict.adopting(), verdict);
+        }
     }
 
     #[test]

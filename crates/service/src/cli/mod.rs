@@ -27,7 +27,7 @@ use crate::clock::SystemClock;
 use crate::config::{GivenSettings, Settings, SettingsError};
 use crate::failure::{Failure, Fault, Outage};
 use crate::store::StoreError;
-use crate::store::sql::SqlStore;
+use crate::store::sql::{SqlStore, check_url};
 
 /// Connections that a command needs for reading.
 const COMMAND_CONNECTIONS: u32 = 1;
@@ -208,9 +208,12 @@ impl Everywhere {
 
     fn database_url(&self) -> Result<String, CommandError> {
         let given = self.given(GivenSettings::default())?;
-        Ok(given
+        let url = given
             .database_url
-            .unwrap_or_else(|| "sqlite://hallpass.db".to_owned()))
+            .unwrap_or_else(|| "sqlite://hallpass.db".to_owned());
+        check_url(&url)
+            .map_err(|problem| CommandError::Usage(format!("database_url: {problem}")))?;
+        Ok(url)
     }
 
     /// Opens the table for a command.

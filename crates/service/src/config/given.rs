@@ -61,7 +61,7 @@ pub struct GivenSettings {
     /// File with 32 bytes in base64url that seal the keys in the table; production demands it
     #[arg(long, env = "HALLPASS_MASTER_KEY_FILE", value_name = "FILE")]
     pub master_key_file: Option<PathBuf>,
-    /// Database connections for reading, 1 to 256 [default: 4]
+    /// Database connections, 1 to 256, beside the one that writes in order [default: 16]
     #[arg(long, env = "HALLPASS_POOL_CONNECTIONS_MAX", value_name = "COUNT")]
     pub pool_connections_max: Option<u32>,
     /// Longest request body in bytes [default: 65536]

@@ -17,6 +17,8 @@ use clap::ValueEnum;
 use hallpass_session::time::Seconds;
 use serde::{Deserialize, Serialize};
 
+use crate::store::sql::{check_url, without_password};
+
 pub use self::given::GivenSettings;
 
 const DAY_SECS: u64 = 86_400;
@@ -167,7 +169,7 @@ impl Settings {
                 DAY_SECS,
             )?,
             master_key_file: given.master_key_file,
-            pool_connections_max: given.pool_connections_max.unwrap_or(4),
+            pool_connections_max: given.pool_connections_max.unwrap_or(16),
             request_body_max_bytes: given.request_body_max_bytes.unwrap_or(64 << 10),
             request_timeout: Duration::from_millis(within(
                 "request_timeout_ms",
@@ -193,6 +195,8 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), SettingsError> {
+        check_url(&self.database_url)
+            .map_err(|problem| SettingsError(format!("database_url: {problem}")))?;
         range(
             "token_jitter_percent",
             self.token_jitter_percent.into(),
@@ -231,7 +235,8 @@ impl Settings {
     pub fn spelled_out(&self) -> GivenSettings {
         GivenSettings {
             listen: Some(self.listen),
-            database_url: Some(self.database_url.clone()),
+            // A password is not shown.
+            database_url: Some(without_password(&self.database_url)),
             issuer: Some(self.issuer.clone()),
             audience: Some(self.audience.clone()),
             token_lifetime_secs: Some(self.token_lifetime.get()),
@@ -371,6 +376,7 @@ mod tests {
     #[test]
     fn resolve_names_the_setting_out_of_range() {
         for text in [
+            "database_url = \"http://localhost\"",
             "token_lifetime_secs = 1",
             "token_lifetime_secs = 3601",
             "token_jitter_percent = 6",

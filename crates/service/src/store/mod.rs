@@ -20,6 +20,7 @@ use hallpass_session::renewal::Branch;
 use hallpass_session::time::{Seconds, UnixSeconds};
 use hallpass_session::wire::{Device, EndedBy};
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 use crate::record::{Origin, SessionRecord, Sid};
 
@@ -113,6 +114,8 @@ pub struct Issued {
     pub record: SessionRecord,
     /// Second to write as `iat`: read under lock, at or after the watermark.
     pub issued_at: UnixSeconds,
+    /// Number of the last change of any key: keys read before it may be trusted no longer.
+    pub keys_seq: u64,
 }
 
 /// A genuine renewal token presented.
@@ -299,6 +302,35 @@ pub struct CredentialRow {
     pub revoked_at: Option<UnixSeconds>,
 }
 
+/// That the log grew, whoever wrote it: the number of its newest entry, as far as is known.
+///
+/// It is a reason to look, never a proof: what counts is what a read then finds.
+#[derive(Debug, Default)]
+pub struct News(watch::Sender<u64>);
+
+impl News {
+    /// Tells everybody who waits that the newest entry is now `seq`.
+    pub fn tell(&self, seq: u64) {
+        self.0.send_if_modified(|known| {
+            let is_new = *known != seq;
+            *known = seq;
+            is_new
+        });
+    }
+
+    /// Changes soon after the log grew.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        self.0.receiver_count()
+    }
+}
+
 /// The session table.
 ///
 /// # Errors
@@ -335,6 +367,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The log after number `after`, without what left the list before `listed_since`.
     async fn read_log(&self, after: u64, listed_since: UnixSeconds) -> Result<LogRead, StoreError>;
+
+    /// Tells of new entries of the log, in whichever process they were written.
+    fn news(&self) -> &News;
 
     /// The second in which entry `seq` was written; `None` if it names no session.
     async fn revoked_at(&self, seq: u64) -> Result<Option<UnixSeconds>, StoreError>;

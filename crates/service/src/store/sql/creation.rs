@@ -43,7 +43,7 @@ impl super::lane::Work for Create {
         if let Some(key) = &self.new.idempotency {
             remember(tx, key, &self.new, self.now.read()).await?;
         }
-        Ok(Creation::Made(Issued { record, issued_at }))
+        Ok(Creation::Made(issued(tx, record, issued_at)))
     }
 }
 
@@ -95,6 +95,14 @@ impl Create {
     }
 }
 
+fn issued(tx: &Transaction<'_>, record: SessionRecord, issued_at: UnixSeconds) -> Issued {
+    Issued {
+        record,
+        issued_at,
+        keys_seq: tx.keys_seq(),
+    }
+}
+
 async fn find_earlier(
     tx: &mut Transaction<'_>,
     key: &Idempotency,
@@ -110,7 +118,7 @@ async fn find_earlier(
         return Ok(Some(Creation::KeyReused));
     }
     let record = find_session(tx, fixed(&row, "sid")?).await?;
-    Ok(record.map(|record| Creation::Repeated(Issued { record, issued_at })))
+    Ok(record.map(|record| Creation::Repeated(issued(tx, record, issued_at))))
 }
 
 async fn remember(

@@ -7,7 +7,6 @@
 use sqlx::{AnyConnection, Executor};
 
 use super::statement::Statement;
-use crate::store::StoreError;
 
 /// How long anybody waits for somebody else's lock, and for a statement.
 const SQLITE_SET_UP: &str = "PRAGMA busy_timeout = 5000; PRAGMA synchronous = FULL";
@@ -42,14 +41,12 @@ pub(super) enum Purpose {
 
 impl Dialect {
     /// The dialect that the scheme of `url` names.
-    pub(super) fn of(url: &str) -> Result<Self, StoreError> {
+    pub(super) fn of(url: &str) -> Option<Self> {
         match url.split(':').next() {
-            Some("sqlite") => Ok(Self::Sqlite),
-            Some("postgres" | "postgresql") => Ok(Self::Postgres),
-            Some("mysql" | "mariadb") => Ok(Self::MySql),
-            _ => Err(StoreError::Unavailable(
-                "its URL must begin with sqlite://, postgres:// or mysql://".to_owned(),
-            )),
+            Some("sqlite") => Some(Self::Sqlite),
+            Some("postgres" | "postgresql") => Some(Self::Postgres),
+            Some("mysql" | "mariadb") => Some(Self::MySql),
+            _ => None,
         }
     }
 
@@ -79,6 +76,11 @@ impl Dialect {
         }
     }
 
+    /// Whether renewals lock their own rows and so run beside each other.
+    pub(super) const fn locks_rows(self) -> bool {
+        !matches!(self, Self::Sqlite)
+    }
+
     /// Begins a writing transaction.
     pub(super) const fn begin(self) -> &'static str {
         match self {
@@ -106,6 +108,31 @@ impl Dialect {
             Self::Sqlite => None,
             Self::Postgres => Some(&ADVISORY),
             Self::MySql => Some(&FOR_UPDATE),
+        }
+    }
+
+    /// Keeps changes of the watermark out until the transaction ends; others may do so beside it.
+    ///
+    /// PostgreSQL: an advisory lock, which is memory only. `FOR SHARE` would write the one row's
+    /// header, and a new list of its holders, with every renewal.
+    pub(super) const fn share_watermark(self) -> Option<&'static Statement> {
+        static ADVISORY: Statement = Statement::new("SELECT pg_advisory_xact_lock_shared(4846594)");
+        static SHARE_MODE: Statement =
+            Statement::new("SELECT 1 FROM watermark WHERE id = 1 LOCK IN SHARE MODE");
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(&ADVISORY),
+            Self::MySql => Some(&SHARE_MODE),
+        }
+    }
+
+    /// Locks the renewals of one session until the transaction ends.
+    pub(super) const fn lock_session(self) -> Option<&'static Statement> {
+        static FOR_UPDATE: Statement =
+            Statement::new("SELECT 1 FROM renewals WHERE sid = $1 FOR UPDATE");
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres | Self::MySql => Some(&FOR_UPDATE),
         }
     }
 
@@ -139,6 +166,31 @@ impl Dialect {
             Self::Sqlite => &SQLITE,
             Self::Postgres => &POSTGRES,
             Self::MySql => &MYSQL,
+        }
+    }
+
+    /// Counts the settings of the server by which an acknowledged write could be lost, as `weak`.
+    pub(super) const fn count_weak_settings(self) -> Option<&'static Statement> {
+        static POSTGRES: Statement = Statement::new(
+            "SELECT COUNT(*) AS weak FROM pg_settings \
+             WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off'",
+        );
+        static MYSQL: Statement = Statement::new(
+            "SELECT CASE WHEN @@innodb_flush_log_at_trx_commit = 1 THEN 0 ELSE 1 END AS weak",
+        );
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(&POSTGRES),
+            Self::MySql => Some(&MYSQL),
+        }
+    }
+
+    /// Tells every process that the log grew to `$1`, once the transaction has committed.
+    pub(super) const fn notify(self) -> Option<&'static Statement> {
+        static NOTIFY: Statement = Statement::new("SELECT pg_notify('hallpass_log', $1)");
+        match self {
+            Self::Postgres => Some(&NOTIFY),
+            Self::Sqlite | Self::MySql => None,
         }
     }
 }

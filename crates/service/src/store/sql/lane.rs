@@ -9,6 +9,7 @@
 //! What passes by itself is tried again: a lock that was not got, and a connection that broke before
 //! anything was committed. After a commit whose answer was lost only works that may run twice do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,14 +21,14 @@ use super::dialect::{Dialect, Purpose};
 use super::fault::failed;
 use super::source::Source;
 use super::transaction::{Connection, Transaction};
-use crate::store::StoreError;
+use crate::store::{News, StoreError};
 
 /// Most works in one transaction: bounds how long the first of them waits.
 const BATCH_MAX: usize = 64;
 /// Works that may wait before callers do.
 const QUEUE_MAX: usize = 1024;
 /// How often a batch is begun anew after a lock was not got.
-const BUSY_RETRIES: u32 = 3;
+pub(super) const BUSY_RETRIES: u32 = 3;
 /// Longest a transaction may take before its connection is given up: twice what the database itself
 /// allows a statement.
 pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
@@ -47,6 +48,18 @@ pub(super) trait Work: Send + Sync + 'static {
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Self::Output, StoreError>;
 }
 
+#[async_trait]
+impl<W: Work> Work for Arc<W> {
+    type Output = W::Output;
+
+    const CHANGES_WATERMARK: bool = W::CHANGES_WATERMARK;
+    const REPEATABLE: bool = W::REPEATABLE;
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<W::Output, StoreError> {
+        W::run(self, tx).await
+    }
+}
+
 /// Hands works to the writing task.
 pub(super) struct Lane {
     queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
@@ -55,11 +68,12 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Starts the task on a connection for the lane.
-    pub(super) fn start(source: Source, connection: AnyConnection) -> Self {
+    pub(super) fn start(source: Source, connection: AnyConnection, news: Arc<News>) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let writing = Writing {
             source,
             connection: Some(connection),
+            news,
         };
         Self {
             queue: Mutex::new(Some(sender)),
@@ -150,6 +164,7 @@ struct Writing {
     source: Source,
     /// Kept as long as it works.
     connection: Option<AnyConnection>,
+    news: Arc<News>,
 }
 
 impl Writing {
@@ -216,8 +231,11 @@ impl Writing {
         let transaction = transact(&mut connection, self.source.dialect, batch, &mut phase);
         let done = tokio::time::timeout(TRANSACTION_TIMEOUT, transaction).await;
         let error = match done {
-            Ok(Ok(())) => {
+            Ok(Ok(advanced)) => {
                 self.connection = Some(connection);
+                if let Some(seq) = advanced {
+                    self.news.tell(seq);
+                }
                 return Ok(());
             }
             Ok(Err(error)) => error,
@@ -233,12 +251,13 @@ impl Writing {
     }
 }
 
+/// Commits the works; returns the newest number, if they took any.
 async fn transact(
     connection: &mut AnyConnection,
     dialect: Dialect,
     batch: &mut [Box<dyn Job>],
     phase: &mut Phase,
-) -> Result<(), StoreError> {
+) -> Result<Option<u64>, StoreError> {
     // Rolled back on drop, so an error below leaves nothing half done on the connection.
     let begun = connection.begin_with(dialect.begin()).await;
     let mut raw = begun.map_err(failed)?;
@@ -251,8 +270,11 @@ async fn transact(
         job.run(&mut tx).await?;
     }
     tx.write_state().await?;
+    tx.notify().await?;
+    let advanced = tx.has_advanced().then(|| tx.seq());
     *phase = Phase::Commit;
-    raw.commit().await.map_err(failed)
+    raw.commit().await.map_err(failed)?;
+    Ok(advanced)
 }
 
 fn settle(batch: Vec<Box<dyn Job>>, committed: &Result<(), StoreError>) {

@@ -33,33 +33,40 @@ mod source;
 mod sqlite;
 mod statement;
 mod transaction;
+mod watch;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use hallpass_session::time::{Seconds, UnixSeconds};
+use tokio::task::JoinHandle;
 
 use self::dialect::{Dialect, Purpose};
 use self::lane::Lane;
 use self::pool::Pool;
-use self::rows::{read_session, select_sessions, time};
+use self::renewal::{Renew, Renewals};
+use self::rows::{number, read_session, select_sessions, time};
 use self::source::Source;
 use self::statement::{Bound, Statement};
 use self::transaction::Connection;
 use super::{
-    Cause, Creation, CredentialRow, KeyRow, LogRead, NewSession, Renewal, RenewalAttempt,
+    Cause, Creation, CredentialRow, KeyRow, LogRead, NewSession, News, Renewal, RenewalAttempt,
     Revocation, Selection, Store, StoreError,
 };
 use crate::clock::Clock;
 use crate::record::{SessionRecord, Sid};
 
 pub use self::schema::{Migration, pending_migrations};
-pub use self::source::without_password;
+pub use self::source::{check_url, without_password};
 
 /// A session table in a database.
 pub struct SqlStore {
     lane: Lane,
     pool: Pool,
+    /// Where rows can be locked.
+    renewals: Option<Renewals>,
+    news: Arc<News>,
+    watch: JoinHandle<()>,
     now: Now,
 }
 
@@ -84,9 +91,21 @@ impl SqlStore {
         schema::migrate(&mut raw, source.dialect).await?;
         let mut connection = Connection::new(&mut raw, source.dialect);
         schema::write_first_rows(&mut connection, &random_epoch()?, now.read()).await?;
+        warn_of_weak_settings(&mut connection, source.dialect).await?;
+        let pool = Pool::new(&source, connections_max);
+        let news = Arc::new(News::default());
+        let locks_rows = source.dialect.locks_rows();
         Ok(Self {
-            pool: Pool::new(&source, connections_max),
-            lane: Lane::start(source, raw),
+            renewals: locks_rows.then(|| Renewals::new(pool.clone(), connections_max)),
+            watch: watch::start(
+                url.to_owned(),
+                source.dialect,
+                pool.clone(),
+                Arc::clone(&news),
+            ),
+            lane: Lane::start(source, raw, Arc::clone(&news)),
+            pool,
+            news,
             now,
         })
     }
@@ -106,7 +125,13 @@ impl Store for SqlStore {
 
     async fn renew(&self, attempt: RenewalAttempt) -> Result<Renewal, StoreError> {
         let now = self.now.clone();
-        self.lane.run(renewal::Renew { attempt, now }).await
+        let work = Arc::new(Renew { attempt, now });
+        if let Some(renewals) = &self.renewals
+            && let Some(renewal) = renewals.renew(Arc::clone(&work)).await?
+        {
+            return Ok(renewal);
+        }
+        self.lane.run(work).await
     }
 
     async fn revoke(&self, selection: Selection, cause: Cause) -> Result<Revocation, StoreError> {
@@ -158,6 +183,10 @@ impl Store for SqlStore {
 
     async fn read_log(&self, after: u64, listed_since: UnixSeconds) -> Result<LogRead, StoreError> {
         revocation::read_log(&self.pool, after, listed_since).await
+    }
+
+    fn news(&self) -> &News {
+        &self.news
     }
 
     async fn revoked_at(&self, seq: u64) -> Result<Option<UnixSeconds>, StoreError> {
@@ -217,6 +246,7 @@ impl Store for SqlStore {
     }
 
     async fn close(&self) {
+        self.watch.abort();
         self.lane.drain().await;
         self.pool.close().await;
     }
@@ -239,6 +269,22 @@ async fn find_session(
     static FIND: Statement = Statement::new(select_sessions!("WHERE s.sid = $1"));
     let row = connection.optional(FIND.bind(&sid)).await?;
     row.as_ref().map(read_session).transpose()
+}
+
+/// Says so when the server may lose what it has acknowledged.
+async fn warn_of_weak_settings(
+    connection: &mut Connection<'_>,
+    dialect: Dialect,
+) -> Result<(), StoreError> {
+    if let Some(count) = dialect.count_weak_settings()
+        && number(&connection.one(count.plain()).await?, "weak")? > 0
+    {
+        tracing::warn!(
+            "the database server may lose acknowledged writes in a crash: set fsync and \
+             full_page_writes to on (PostgreSQL), innodb_flush_log_at_trx_commit to 1 (MySQL)"
+        );
+    }
+    Ok(())
 }
 
 fn random_epoch() -> Result<String, StoreError> {

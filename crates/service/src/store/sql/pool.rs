@@ -1,7 +1,7 @@
 //! Connections for reading, and for renewals where rows can be locked.
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyPool};
+use sqlx::{Any, AnyPool, Connection as _};
 
 use super::dialect::Dialect;
 use super::fault::failed;
@@ -10,6 +10,7 @@ use super::transaction::Connection;
 use crate::store::StoreError;
 
 /// A bounded pool.
+#[derive(Clone)]
 pub(super) struct Pool {
     connections: AnyPool,
     dialect: Dialect,
@@ -21,9 +22,9 @@ pub(super) struct Loan {
     dialect: Dialect,
 }
 
-/// A transaction that sees one state of the database throughout.
-pub(super) struct Snapshot {
-    transaction: sqlx::Transaction<'static, Any>,
+/// A transaction outside the serial lane; rolled back unless it is committed.
+pub(super) struct Beside<'c> {
+    transaction: sqlx::Transaction<'c, Any>,
     dialect: Dialect,
 }
 
@@ -45,9 +46,9 @@ impl Pool {
     }
 
     /// A transaction for reads that must agree with each other.
-    pub(super) async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+    pub(super) async fn snapshot(&self) -> Result<Beside<'static>, StoreError> {
         let begin = self.dialect.begin_snapshot();
-        Ok(Snapshot {
+        Ok(Beside {
             transaction: self.connections.begin_with(begin).await.map_err(failed)?,
             dialect: self.dialect,
         })
@@ -62,10 +63,28 @@ impl Loan {
     pub(super) fn get(&mut self) -> Connection<'_> {
         Connection::new(&mut self.connection, self.dialect)
     }
+
+    /// Begins a writing transaction.
+    pub(super) async fn begin(&mut self) -> Result<Beside<'_>, StoreError> {
+        let begun = self.connection.begin_with(self.dialect.begin()).await;
+        Ok(Beside {
+            transaction: begun.map_err(failed)?,
+            dialect: self.dialect,
+        })
+    }
+
+    /// Lets nobody use this connection again.
+    pub(super) fn give_up(mut self) {
+        self.connection.close_on_drop();
+    }
 }
 
-impl Snapshot {
+impl Beside<'_> {
     pub(super) fn connection(&mut self) -> Connection<'_> {
         Connection::new(&mut self.transaction, self.dialect)
+    }
+
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        self.transaction.commit().await.map_err(failed)
     }
 }

@@ -48,8 +48,7 @@ async fn insert_key(tx: &mut Transaction<'_>, key: &KeyRow) -> Result<(), StoreE
         .bind(key.created_at)
         .bind(key.signs_from);
     tx.execute(insert).await?;
-    tx.advance_for_key();
-    Ok(())
+    tx.advance_for_key().await.map(drop)
 }
 
 /// A token lifetime now in use.

@@ -1,17 +1,26 @@
 //! Confirming a renewal, or ending the session that two parties hold.
 //!
-//! `SQLite`'s writer holds the whole database, so reading here is reading under lock.
+//! A renewal is judged while its session's row and the watermark are held. The serial lane holds the
+//! head, and with it the watermark. Where rows can be locked, renewals run beside it and beside each
+//! other, one transaction each: the server then groups what it makes durable. What they must not do
+//! there is take a number; one that finds a replay is run again in the lane, which ends the session.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use hallpass_session::renewal::{Confirmed, Verdict};
 use hallpass_session::time::UnixSeconds;
 use hallpass_session::wire::EndedBy;
+use tokio::sync::Semaphore;
 
+use super::Now;
+use super::lane::{BUSY_RETRIES, TRANSACTION_TIMEOUT, Work};
+use super::pool::{Loan, Pool};
 use super::revocation::revoke_sessions;
+use super::rows::{number, read_session, select_sessions, time};
 use super::statement::Statement;
-use super::transaction::Transaction;
-use super::{Now, find_session};
-use crate::record::{SessionRecord, Standing};
+use super::transaction::{Connection, Transaction};
+use crate::record::Standing;
 use crate::store::{Cause, Issued, Renewal, RenewalAttempt, StoreError};
 
 const REUSED: Cause = Cause {
@@ -25,64 +34,105 @@ pub(super) struct Renew {
     pub(super) now: Now,
 }
 
+/// What is to be done about it.
+enum Judged {
+    /// Answer so; what had to be written is written.
+    Answer(Renewal),
+    /// End the session.
+    Replay(Box<Issued>),
+}
+
 #[async_trait]
-impl super::lane::Work for Renew {
+impl Work for Renew {
     type Output = Renewal;
 
     const REPEATABLE: bool = true;
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Renewal, StoreError> {
-        let issued_at = tx.issuing_second(self.now.read());
-        loop {
-            let Some(record) = find_session(tx, self.attempt.sid).await? else {
-                return Ok(Renewal::Unknown);
-            };
-            match record.standing(issued_at) {
-                Standing::Live => {}
-                Standing::Revoked(_) => return Ok(Renewal::Revoked),
-                Standing::Expired(_) => return Ok(Renewal::Expired),
-            }
-            if let Some(renewal) = self.judge(tx, record, issued_at).await? {
-                return Ok(renewal);
+        match self.judge(tx).await? {
+            Judged::Answer(renewal) => Ok(renewal),
+            Judged::Replay(found) => {
+                let both = [(found.record.sid, found.record.idx)];
+                let ended = revoke_sessions(tx, &both, REUSED, found.issued_at).await?;
+                Ok(Renewal::Replayed(ended))
             }
         }
     }
 }
 
 impl Renew {
-    /// `None` when another renewal was confirmed meanwhile: judge again.
-    async fn judge(
+    /// Judges under locks that the transaction keeps, and confirms.
+    async fn judge(&self, connection: &mut Connection<'_>) -> Result<Judged, StoreError> {
+        connection.lock_session(&self.attempt.sid).await?;
+        loop {
+            let Some((issued, adopt_until)) = self.find(connection).await? else {
+                return Ok(Judged::Answer(Renewal::Unknown));
+            };
+            match issued.record.standing(issued.issued_at) {
+                Standing::Live => {}
+                Standing::Revoked(_) => return Ok(Judged::Answer(Renewal::Revoked)),
+                Standing::Expired(_) => return Ok(Judged::Answer(Renewal::Expired)),
+            }
+            match self.verdict(&issued, adopt_until) {
+                Verdict::AnswerAgain => return Ok(answer(issued, false)),
+                Verdict::Replay => return Ok(Judged::Replay(issued)),
+                Verdict::RolledBack => return Ok(Judged::Answer(Renewal::RolledBack)),
+                Verdict::Advance => {}
+            }
+            if let Some(confirmed) = self.confirm(connection, issued).await? {
+                return Ok(answer(confirmed, true));
+            }
+            // Another renewal was confirmed meanwhile: judge again.
+        }
+    }
+
+    /// The session, the second to issue at, and until when higher generations are adopted.
+    ///
+    /// That second is now, but never before the watermark or the epoch. Both may lie in the second
+    /// after now, which every verifier tolerates.
+    async fn find(
         &self,
-        tx: &mut Transaction<'_>,
-        record: SessionRecord,
-        now: UnixSeconds,
-    ) -> Result<Option<Renewal>, StoreError> {
+        connection: &mut Connection<'_>,
+    ) -> Result<Option<(Box<Issued>, UnixSeconds)>, StoreError> {
+        static FIND: Statement = Statement::new(select_sessions!(
+            ", h.began, h.keys_seq, h.adopt_until",
+            "CROSS JOIN head h",
+            "WHERE s.sid = $1"
+        ));
+        let row = connection.optional(FIND.bind(&self.attempt.sid)).await?;
+        let Some(row) = row else { return Ok(None) };
+        let record = read_session(&row)?;
+        let floor = record.revoked_before.max(time(&row, "began")?);
+        let issued = Issued {
+            issued_at: self.now.read().max(floor),
+            keys_seq: number(&row, "keys_seq")?,
+            record,
+        };
+        Ok(Some((Box::new(issued), time(&row, "adopt_until")?)))
+    }
+
+    fn verdict(&self, issued: &Issued, adopt_until: UnixSeconds) -> Verdict {
         let RenewalAttempt {
             presented,
             agent,
             grace,
             ..
         } = &self.attempt;
-        match record.confirmed.judge(*presented, agent, *grace, now) {
-            Verdict::AnswerAgain => Ok(Some(answer(record, now, false))),
-            Verdict::Advance => self.confirm(tx, record, now).await,
-            Verdict::Replay => {
-                let both = [(record.sid, record.idx)];
-                revoke_sessions(tx, &both, REUSED, now)
-                    .await
-                    .map(Renewal::Replayed)
-                    .map(Some)
-            }
-            Verdict::RolledBack => Ok(Some(Renewal::RolledBack)),
+        let confirmed = &issued.record.confirmed;
+        let verdict = confirmed.judge(*presented, agent, *grace, issued.issued_at);
+        if issued.issued_at < adopt_until {
+            verdict.adopting()
+        } else {
+            verdict
         }
     }
 
+    /// Compare-and-set; `None` when it lost.
     async fn confirm(
         &self,
-        tx: &mut Transaction<'_>,
-        mut record: SessionRecord,
-        now: UnixSeconds,
-    ) -> Result<Option<Renewal>, StoreError> {
+        connection: &mut Connection<'_>,
+        mut issued: Box<Issued>,
+    ) -> Result<Option<Box<Issued>>, StoreError> {
         static CONFIRM: Statement = Statement::new(
             "UPDATE renewals SET generation = $1, branch = $2, confirmed_at = $3, agent = $4, \
              ip = $5, country = $6, region = $7, city = $8, asn = $9 \
@@ -92,6 +142,7 @@ impl Renew {
             presented, agent, ..
         } = &self.attempt;
         // A renewal that does not say from where leaves the last known place.
+        let record = &issued.record;
         let origin = if self.attempt.origin.ip.is_some() {
             &self.attempt.origin
         } else {
@@ -99,13 +150,13 @@ impl Renew {
         };
         let next = Confirmed {
             branch: *presented,
-            confirmed_at: now,
+            confirmed_at: issued.issued_at,
             agent: *agent,
         };
         let confirm = CONFIRM
             .bind(next.branch.generation)
             .bind(&next.branch.branch)
-            .bind(now)
+            .bind(next.confirmed_at)
             .bind(&next.agent)
             .bind(&origin.ip)
             .bind(&origin.place.country)
@@ -115,15 +166,85 @@ impl Renew {
             .bind(&record.sid)
             .bind(record.confirmed.branch.generation)
             .bind(&record.confirmed.branch.branch);
-        let written = tx.execute(confirm).await? == 1;
-        record.confirmed = next;
-        Ok(written.then(|| answer(record, now, true)))
+        let written = connection.execute(confirm).await? == 1;
+        issued.record.confirmed = next;
+        Ok(written.then_some(issued))
     }
 }
 
-fn answer(record: SessionRecord, issued_at: UnixSeconds, confirmed: bool) -> Renewal {
-    Renewal::Answer {
-        issued: Box::new(Issued { record, issued_at }),
-        confirmed,
+fn answer(issued: Box<Issued>, confirmed: bool) -> Judged {
+    Judged::Answer(Renewal::Answer { issued, confirmed })
+}
+
+/// Renewals beside the serial lane.
+#[derive(Clone)]
+pub(super) struct Renewals {
+    pool: Pool,
+    /// Leaves a connection to those who read: the list must not wait for a crowd of renewals.
+    permits: Arc<Semaphore>,
+}
+
+impl Renewals {
+    /// On a pool of `connections_max`.
+    pub(super) fn new(pool: Pool, connections_max: u32) -> Self {
+        let permits = usize::try_from(connections_max.saturating_sub(1).max(1));
+        Self {
+            pool,
+            permits: Arc::new(Semaphore::new(permits.unwrap_or(1))),
+        }
+    }
+
+    /// Judges and commits; `None` when it is a replay, of which nothing is written.
+    ///
+    /// A caller that goes away does not stop it: its connection is never left half way.
+    pub(super) async fn renew(&self, work: Arc<Renew>) -> Result<Option<Renewal>, StoreError> {
+        let renewals = self.clone();
+        let task = tokio::spawn(async move { renewals.retry(&work).await });
+        task.await
+            .unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
+    }
+
+    /// Tries again what passes by itself. To run a renewal twice does no harm: the token presented
+    /// is then the confirmed one.
+    async fn retry(&self, work: &Renew) -> Result<Option<Renewal>, StoreError> {
+        let Ok(_permit) = self.permits.acquire().await else {
+            return Err(StoreError::Unavailable(
+                "the service is stopping".to_owned(),
+            ));
+        };
+        let (mut busy, mut broken) = (0, false);
+        loop {
+            let mut connection = self.pool.connection().await?;
+            let transaction = transact(&mut connection, work);
+            let error = match tokio::time::timeout(TRANSACTION_TIMEOUT, transaction).await {
+                Ok(Ok(renewal)) => return Ok(renewal),
+                Ok(Err(error)) => error,
+                Err(_) => StoreError::Unavailable("it did not answer in time".to_owned()),
+            };
+            match error {
+                StoreError::Busy(_) if busy < BUSY_RETRIES => busy += 1,
+                StoreError::Unavailable(_) => {
+                    connection.give_up();
+                    if broken {
+                        return Err(error);
+                    }
+                    broken = true;
+                }
+                error => return Err(error),
+            }
+        }
+    }
+}
+
+async fn transact(loan: &mut Loan, work: &Renew) -> Result<Option<Renewal>, StoreError> {
+    let mut tx = loan.begin().await?;
+    let mut connection = tx.connection();
+    connection.share_watermark().await?;
+    match work.judge(&mut connection).await? {
+        Judged::Replay(_) => Ok(None),
+        Judged::Answer(renewal) => {
+            tx.commit().await?;
+            Ok(Some(renewal))
+        }
     }
 }

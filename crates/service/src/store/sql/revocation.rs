@@ -116,6 +116,9 @@ pub(super) async fn revoke_sessions(
     };
     let list_exp = list_exp(tx.longest_token(), now);
     for (sid, idx) in live {
+        // A renewal that holds this row commits before, one that waits for it finds the session
+        // ended: no token is issued after this commits.
+        tx.lock_session(sid).await?;
         let revoke = REVOKE.bind(sid).bind(seq).bind(*idx).bind(now);
         let revoke = revoke.bind(ended_by_name(cause.by)).bind(cause.reason);
         tx.execute(revoke.bind(list_exp)).await?;

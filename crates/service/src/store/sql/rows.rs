@@ -13,16 +13,21 @@ use super::fault::failed;
 use crate::record::{Origin, SessionRecord};
 use crate::store::{CredentialRow, KeyKind, KeyRow, LogEntry, StoreError};
 
-/// A read of whole sessions; conditions and order follow.
+/// A read of whole sessions; conditions and order follow, more columns and their tables may lead.
 macro_rules! select_sessions {
     ($rest:literal) => {
+        select_sessions!("", "", $rest)
+    };
+    ($columns:literal, $tables:literal, $rest:literal) => {
         concat!(
             "SELECT s.sid, s.idx, s.subject, s.created_at, s.auth_time, s.ends_at, s.idle_secs, \
              s.persistent, s.device_label, s.device_kind, s.device_browser, s.device_os, s.amr, \
              s.ext, n.generation, n.branch, n.confirmed_at, n.agent, n.ip, n.country, n.region, \
-             n.city, n.asn, r.revoked_at, r.ended_by, r.reason, w.revoked_before \
-             FROM sessions s JOIN renewals n ON n.sid = s.sid CROSS JOIN watermark w \
-             LEFT JOIN revocations r ON r.sid = s.sid ",
+             n.city, n.asn, r.revoked_at, r.ended_by, r.reason, w.revoked_before",
+            $columns,
+            " FROM sessions s JOIN renewals n ON n.sid = s.sid CROSS JOIN watermark w ",
+            $tables,
+            " LEFT JOIN revocations r ON r.sid = s.sid ",
             $rest
         )
     };

@@ -15,6 +15,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An idle connection older than this is asked whether it still works before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
+/// What a database URL must do.
+const URL_FORMS: &str = "must begin with sqlite://, postgres:// or mysql://";
+
 /// A database, its connections ready for use.
 #[derive(Clone)]
 pub(super) struct Source {
@@ -27,7 +30,8 @@ impl Source {
     pub(super) fn of(url: &str) -> Result<Self, StoreError> {
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
-        let dialect = Dialect::of(url)?;
+        let dialect = Dialect::of(url)
+            .ok_or_else(|| StoreError::Unavailable(format!("its URL {URL_FORMS}")))?;
         let url = match dialect {
             Dialect::Sqlite => sqlite::file_url(&sqlite::file(url)?)?,
             Dialect::Postgres | Dialect::MySql => url.to_owned(),
@@ -71,6 +75,15 @@ impl Source {
             })
             .connect_lazy_with(self.options.clone())
     }
+}
+
+/// Whether a database URL names one of the databases there are, and if not what it must be.
+///
+/// # Errors
+///
+/// In words that follow the name of the setting.
+pub fn check_url(url: &str) -> Result<(), &'static str> {
+    Dialect::of(url).map(drop).ok_or(URL_FORMS)
 }
 
 /// A database URL as it may be shown.

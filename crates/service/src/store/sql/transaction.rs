@@ -15,6 +15,7 @@ use super::dialect::Dialect;
 use super::fault::failed;
 use super::rows::{number, text, time};
 use super::statement::{Bound, Statement};
+use crate::record::Sid;
 use crate::store::StoreError;
 
 /// A connection that runs statements in its dialect.
@@ -28,6 +29,8 @@ pub(super) struct Transaction<'c> {
     connection: Connection<'c>,
     state: State,
     written: State,
+    /// The newest number when the head was taken.
+    found_seq: u64,
 }
 
 /// The one-row tables.
@@ -56,6 +59,24 @@ struct Issuance {
 impl<'c> Connection<'c> {
     pub(super) const fn new(raw: &'c mut AnyConnection, dialect: Dialect) -> Self {
         Self { raw, dialect }
+    }
+
+    /// Locks the renewals of one session until the transaction ends.
+    ///
+    /// A statement of its own: only the next one sees what was committed while this one waited.
+    pub(super) async fn lock_session(&mut self, sid: &Sid) -> Result<(), StoreError> {
+        if let Some(lock) = self.dialect.lock_session() {
+            self.optional(lock.bind(sid)).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps changes of the watermark out until the transaction ends.
+    pub(super) async fn share_watermark(&mut self) -> Result<(), StoreError> {
+        if let Some(lock) = self.dialect.share_watermark() {
+            self.one(lock.plain()).await?;
+        }
+        Ok(())
     }
 
     /// Runs a statement; returns how many rows it found to change.
@@ -99,6 +120,7 @@ impl<'c> Transaction<'c> {
         let state = State::read(&connection.one(STATE.plain()).await?)?;
         Ok(Self {
             connection,
+            found_seq: state.head.seq,
             written: state.clone(),
             state,
         })
@@ -141,9 +163,32 @@ impl<'c> Transaction<'c> {
     }
 
     /// Takes a number for a change of a key, by which every process notices it.
-    pub(super) const fn advance_for_key(&mut self) -> u64 {
-        self.state.head.keys_seq = self.advance();
+    pub(super) async fn advance_for_key(&mut self) -> Result<u64, StoreError> {
+        let seq = self.advance();
+        self.state.head.keys_seq = seq;
+        self.write_state().await?;
+        Ok(seq)
+    }
+
+    /// Number of the last change of any key.
+    pub(super) const fn keys_seq(&self) -> u64 {
         self.state.head.keys_seq
+    }
+
+    /// Whether this transaction takes a number.
+    pub(super) const fn has_advanced(&self) -> bool {
+        self.state.head.seq != self.found_seq
+    }
+
+    /// Tells every process of the numbers taken, once this is committed.
+    pub(super) async fn notify(&mut self) -> Result<(), StoreError> {
+        if let Some(notify) = self.connection.dialect.notify()
+            && self.has_advanced()
+        {
+            let seq = self.state.head.seq.to_string();
+            self.connection.one(notify.bind(seq)).await?;
+        }
+        Ok(())
     }
 
     /// Takes the next session index; after 2^32 of them they come round again.
