@@ -5,7 +5,11 @@
 
 use crate::platform::{self, Thrown};
 use hallpass_session::base64url;
+use hallpass_session::presented::Presented;
+use hallpass_session::refusal::Refusal;
 use hallpass_session::time::UnixSeconds;
+use std::cell::OnceCell;
+use std::rc::Rc;
 use web_sys::{Headers, Request};
 
 /// A request and what is known of it before anything is decided.
@@ -22,6 +26,8 @@ pub(crate) struct Arrival {
     pub(crate) query: Option<String>,
     pub(crate) cookie: Option<String>,
     pub(crate) authorization: Option<String>,
+    /// What these two present, once somebody has asked.
+    pub(crate) presented: OnceCell<Result<Rc<Presented>, Refusal>>,
     /// 128 random bits: `Hallpass-Request`.
     pub(crate) id: String,
     pub(crate) began_ms: i64,
@@ -41,6 +47,7 @@ impl Arrival {
             query: query.map(str::to_owned),
             cookie: platform::header(&headers, "cookie"),
             authorization: platform::header(&headers, "authorization"),
+            presented: OnceCell::new(),
             id: base64url::encode(&platform::random::<16>()?),
             began_ms: platform::now_ms(),
             headers,

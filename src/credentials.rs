@@ -8,6 +8,7 @@ use hallpass_session::cookie::{self, Found, Lifetime, RENEWAL_COOKIE, SESSION_CO
 use hallpass_session::presented::{Presented, our_bearer};
 use hallpass_session::refusal::Refusal;
 use hallpass_session::time::UnixSeconds;
+use std::rc::Rc;
 
 /// What one answer does to the browser's cookies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,9 +68,11 @@ impl Persistence {
     }
 }
 
-/// Reads what the request presents.
-pub(crate) fn read(arrival: &Arrival) -> Result<Presented, Refusal> {
-    Presented::read(arrival.cookie.as_deref(), arrival.authorization.as_deref())
+/// What the request presents: read when first asked for.
+pub(crate) fn read(arrival: &Arrival) -> Result<Rc<Presented>, Refusal> {
+    let (cookies, authorization) = (&arrival.cookie, &arrival.authorization);
+    let read = || Presented::read(cookies.as_deref(), authorization.as_deref()).map(Rc::new);
+    arrival.presented.get_or_init(read).clone()
 }
 
 /// Whether somebody wrote our token into `Authorization`: browsers never do so by themselves.

@@ -53,12 +53,7 @@ pub(crate) async fn prepare(edge: &Rc<Edge>, rule: &Rule) -> Result<Footing, Out
     if footing(edge, rule, now_ms) == Some(Footing::Firm) {
         return Ok(Footing::Firm);
     }
-    let keys = async {
-        if !keys_are_young(edge, now_ms) && !rests(edge, now_ms) {
-            let _ = fetch_keys(edge).await;
-        }
-    };
-    future::join(keys, keep_list(edge, rule.list_max_age)).await;
+    future::join(keep_keys(edge), keep_list(edge, rule.list_max_age)).await;
     footing(edge, rule, platform::now_ms()).ok_or(Outage::Service)
 }
 
@@ -146,26 +141,45 @@ fn last_failure_ms(edge: &Edge) -> i64 {
         .max(edge.keys.borrow().failed_ms)
 }
 
+/// Gets keys young enough: somebody else's, if they come soon, else our own.
+pub(crate) async fn keep_keys(edge: &Rc<Edge>) {
+    let young = |edge: &Edge| keys_are_young(edge, platform::now_ms());
+    watch(edge, |edge| edge.keys.borrow().fetching_until_ms, young).await;
+    let now_ms = platform::now_ms();
+    if !young(edge) && !rests(edge, now_ms) {
+        let until_ms = now_ms.saturating_add(timeout_ms(edge));
+        edge.keys.borrow_mut().fetching_until_ms = until_ms;
+        let _ = fetch_keys(edge).await;
+        edge.keys.borrow_mut().fetching_until_ms = 0;
+    }
+}
+
 /// Gets a list young enough: somebody else's, if it comes soon, else our own.
 pub(crate) async fn keep_list(edge: &Rc<Edge>, max_age: Seconds) {
     let young = |edge: &Edge| {
         edge.list_age(platform::now_ms())
             .is_some_and(|age| age <= max_age)
     };
-    let began_ms = platform::now_ms();
-    while edge.list.borrow().fetching_until_ms > platform::now_ms() {
-        let waited_ms = platform::now_ms().saturating_sub(began_ms);
-        if young(edge) || rests(edge, platform::now_ms()) || waited_ms >= WATCH_MS {
-            break;
-        }
-        platform::sleep(WATCH_STEP_MS).await;
-    }
+    watch(edge, |edge| edge.list.borrow().fetching_until_ms, young).await;
     let now_ms = platform::now_ms();
     if !young(edge) && !rests(edge, now_ms) {
         let until_ms = now_ms.saturating_add(timeout_ms(edge));
         edge.list.borrow_mut().fetching_until_ms = until_ms;
         let _ = fetch_list(edge, Seconds::new(0)).await;
         edge.list.borrow_mut().fetching_until_ms = 0;
+    }
+}
+
+/// Watches, while somebody else fetches, until what comes is young, or has failed, or comes too late.
+async fn watch(edge: &Edge, fetching_until_ms: fn(&Edge) -> i64, young: impl Fn(&Edge) -> bool) {
+    let began_ms = platform::now_ms();
+    while fetching_until_ms(edge) > platform::now_ms() {
+        let now_ms = platform::now_ms();
+        let waited_ms = now_ms.saturating_sub(began_ms);
+        if young(edge) || rests(edge, now_ms) || waited_ms >= WATCH_MS {
+            break;
+        }
+        platform::sleep(WATCH_STEP_MS).await;
     }
 }
 

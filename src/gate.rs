@@ -166,12 +166,14 @@ async fn carry(
         }) => Identity::Session(session, *footing),
     };
     let mut response = upstream::forward(edge, arrival, path, identity).await?;
+    let handed_over = handoff::take(edge, arrival, rule, &response, context)
+        .await
+        .inspect_err(|_| socket::abandon(&response))?;
     if let (101, Upgrade::Guard, Some(session)) =
         (response.status(), rule.upgrade, identity.session())
     {
         response = socket::guard(edge, &response, session, rule)?;
     }
-    let handed_over = handoff::take(edge, arrival, rule, &response, context).await?;
     let cookies = handed_over.unwrap_or_else(|| {
         admitted
             .as_ref()
@@ -286,7 +288,10 @@ async fn within_grace(
     let Some((token, _)) = presented.token() else {
         return Err(outage);
     };
-    let verified = verification::verify(edge, token).await?;
+    // Only a renewal could have said what becomes of a token that was never good.
+    let Ok(verified) = verification::verify(edge, token).await else {
+        return Err(outage);
+    };
     let judged = match verification::admit_now(edge, verified, rule.outage_grace) {
         Ok(session) => Ok(session),
         Err(Stop::Refused(refusal)) => Err(refusal),

@@ -24,7 +24,7 @@ use hallpass_session::wire::{
     CLEAR_SESSION_HEADER, MAX_SET_SESSION_BYTES, RevokeMine, SET_SESSION_HEADER, SetSession,
 };
 use std::rc::Rc;
-use web_sys::Response;
+use web_sys::{Headers, Response};
 use worker::Context;
 
 /// What the app's answer does to the session; `None` when it does nothing.
@@ -38,9 +38,10 @@ pub(crate) async fn take(
     let headers = response.headers();
     // A stored answer was meant for somebody else.
     let from_cache = platform::header(&headers, "age").is_some();
-    let clears = platform::header(&headers, CLEAR_SESSION_HEADER).is_some_and(|it| it == "1");
-    if clears && !from_cache {
-        end_presented(edge, arrival, context);
+    if clears(&headers) && !from_cache {
+        if let Ok(presented) = credentials::read(arrival) {
+            end_behind(edge, presented, context);
+        }
         return Ok(Some(CookieChange::clear()));
     }
     let Some(text) = platform::header(&headers, SET_SESSION_HEADER) else {
@@ -48,7 +49,7 @@ pub(crate) async fn take(
     };
     let set = read(&text).filter(|set| !from_cache && set.request == arrival.id);
     let set = set.ok_or_else(|| refuse("not an answer to this request"))?;
-    freshness::prepare(edge, rule).await?;
+    freshness::keep_keys(edge).await;
     let judged = verification::judge(edge, &set.session_token, rule).await;
     let session = match judged {
         Ok((session, _)) => session,
@@ -68,10 +69,11 @@ pub(crate) async fn take(
 
 /// Ends the session that the request presents; whether it worked, or an outage.
 pub(crate) async fn end(edge: &Edge, presented: &Presented) -> Result<(), Outage> {
-    let by_token = match presented.token() {
-        Some((token, _)) => {
+    let token = presented.token().map(|(token, _)| token);
+    let by_token = match token.and_then(|token| Some((token, own_sid(token)?))) {
+        Some((token, sid)) => {
             let own = RevokeMine {
-                sid: own_sid(token),
+                sid: Some(sid),
                 ..RevokeMine::default()
             };
             Some(edge.service.revoke_mine(&Actor::Token(token), &own).await?)
@@ -91,6 +93,7 @@ pub(crate) async fn end(edge: &Edge, presented: &Presented) -> Result<(), Outage
     Ok(())
 }
 
+/// What a token says of itself; `None` for what is no token.
 fn own_sid(token: &str) -> Option<String> {
     hallpass_session::token::parse(token)
         .ok()
@@ -110,10 +113,13 @@ fn refuse(why: &str) -> Stop {
     Stop::HandoffRefused
 }
 
-fn end_presented(edge: &Rc<Edge>, arrival: &Arrival, context: &Context) {
-    let Ok(presented) = credentials::read(arrival) else {
-        return;
-    };
+/// Whether the app says that the session is over; a header that was set twice arrives as one.
+fn clears(headers: &Headers) -> bool {
+    platform::header(headers, CLEAR_SESSION_HEADER)
+        .is_some_and(|text| text.split(',').any(|word| word.trim() == "1"))
+}
+
+fn end_behind(edge: &Rc<Edge>, presented: Rc<Presented>, context: &Context) {
     let edge = Rc::clone(edge);
     context.wait_until(async move {
         if end(&edge, &presented).await.is_err() {
@@ -122,16 +128,25 @@ fn end_presented(edge: &Rc<Edge>, arrival: &Arrival, context: &Context) {
     });
 }
 
-/// Ends the session that the request carried, if it is a good one and not the new one.
+/// Ends the session that the request carried, if it is not the new one.
 async fn replace_presented(edge: &Rc<Edge>, arrival: &Arrival, new_sid: &str, context: &Context) {
     let Ok(presented) = credentials::read(arrival) else {
         return;
     };
-    let Some((token, _)) = presented.token() else {
-        return;
-    };
-    let old = verification::verify(edge, token).await;
-    if old.is_ok_and(|old| old.content().sid != new_sid) {
-        end_presented(edge, arrival, context);
+    let old = presented_sid(edge, &presented).await;
+    if old.is_some_and(|old| old != new_sid) {
+        end_behind(edge, presented, context);
     }
+}
+
+/// Which session a request carried: by a well-signed token, or else by its renewal token, whose word
+/// the service checks before it ends anything.
+async fn presented_sid(edge: &Rc<Edge>, presented: &Presented) -> Option<String> {
+    if let Some((token, _)) = presented.token()
+        && let Ok(old) = verification::verify(edge, token).await
+    {
+        return Some(old.content().sid.clone());
+    }
+    let renewal = RenewalToken::parse(presented.renewal()?)?;
+    Some(base64url::encode(&renewal.sid))
 }

@@ -52,6 +52,8 @@ pub(crate) struct Keys {
     pub(crate) fetched_ms: i64,
     /// When a fetch was last begun.
     pub(crate) tried_ms: i64,
+    /// Until when a fetch before an answer counts as running.
+    pub(crate) fetching_until_ms: i64,
     /// When a fetch last failed; 0 after one that did not.
     pub(crate) failed_ms: i64,
     /// When a fetch was last begun because a token named an unknown key.

@@ -80,9 +80,8 @@ pub(crate) async fn serve(
         ("GET" | "HEAD", "api/sessions") => visit.sessions().await,
         ("DELETE", "api/sessions") => visit.end_by_api(everything_else()).await,
         ("GET" | "HEAD", "api/in-force") => visit.in_force().await,
-        ("DELETE", name) if name.starts_with("api/sessions/") => {
-            let sid = name.trim_start_matches("api/sessions/").to_owned();
-            visit.end_by_api(one(sid)).await
+        ("DELETE", name) if let Some(sid) = name.strip_prefix("api/sessions/") => {
+            visit.end_by_api(one(sid.to_owned())).await
         }
         (_, name) if is_known(name) => Err(Refusal::MethodRefused.into()),
         _ => Err(Stop::NotFound),

@@ -28,6 +28,8 @@ use web_sys::{Response, ResponseInit};
 const CLOSE_ENDED: u16 = 4401;
 /// The session service cannot be asked.
 const CLOSE_OUTAGE: u16 = 4503;
+/// The upgrade was answered with a refusal (RFC 6455 §7.4.1, policy violation).
+const CLOSE_ABANDONED: u16 = 1008;
 /// How often the list in memory is looked at, in milliseconds, unless half the bound is less.
 const LOOK_EVERY_MS: u64 = 1000;
 /// How often the service is asked about a session whose token has ended.
@@ -102,6 +104,16 @@ pub(crate) fn guard(
     };
     wasm_bindgen_futures::spawn_local(watch.run(relay));
     Ok(answer)
+}
+
+/// Closes the app's end of a socket that no client is given.
+pub(crate) fn abandon(response: &Response) {
+    if let Some(socket) = platform::web_socket(response) {
+        let socket: Socket = socket.unchecked_into();
+        // Until it is accepted the runtime keeps it open; one that is gone already is closed.
+        let _ = socket.accept();
+        end(&socket, Some(CLOSE_ABANDONED), "");
+    }
 }
 
 fn relay(response: &Response) -> Result<(Relay, Response), Thrown> {

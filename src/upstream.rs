@@ -22,13 +22,20 @@ use hallpass_session::path::{self, CanonicalPath};
 use hallpass_session::refusal::Outage;
 use web_sys::{Headers, Request, RequestCache, RequestInit, RequestRedirect, Response};
 
-/// Every header that begins with this is ours, in any letter case and with `_` for `-`.
+/// Every header that begins with this is ours, in the form of [`normal`].
 const OUR_PREFIX: &str = "hallpass-";
 /// Names, in the same form, with which proxies speak about clients.
-const PROXY_HEADERS: [&str; 9] = [
+const PROXY_HEADERS: [&str; 16] = [
     "forwarded",
+    "forwarded-for",
+    "x-forwarded",
     "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "true-client-ip",
+    "fastly-client-ip",
+    "x-host",
+    "x-original-host",
     "x-original-url",
     "x-rewrite-url",
     "x-http-method",
@@ -38,11 +45,13 @@ const PROXY_HEADERS: [&str; 9] = [
 ];
 const PROXY_PREFIX: &str = "x-forwarded-";
 
-/// With these an app speaks to shared caches past `Cache-Control` (RFC 9213).
-const TARGETED_CACHE_HEADERS: [&str; 3] = [
+/// With these an app speaks to shared caches past `Cache-Control` (RFC 9213, and each vendor's own).
+const TARGETED_CACHE_HEADERS: [&str; 5] = [
     "cdn-cache-control",
     "cloudflare-cdn-cache-control",
+    "edge-control",
     "surrogate-control",
+    "x-accel-expires",
 ];
 
 /// As whom a request is forwarded.
@@ -299,9 +308,17 @@ fn private_cache_control(own: &str) -> String {
     kept.chain(["private"]).collect::<Vec<_>>().join(", ")
 }
 
-/// A header's name in the form in which apps read it: lower case, `-` for `_`.
+/// A header's name in the form in which apps may read it: in lower case, and all but letters and
+/// digits alike, since gateways make variables of names (RFC 3875 §4.1.18).
 pub(crate) fn normal(name: &str) -> String {
-    name.to_ascii_lowercase().replace('_', "-")
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    name.chars().map(plain).collect()
 }
 
 #[cfg(test)]
@@ -314,6 +331,8 @@ mod tests {
             "Hallpass-Subject",
             "hallpass_subject",
             "HALLPASS-X",
+            "Hallpass.Subject",
+            "hallpass~subject",
             "hallpass-",
         ] {
             assert!(is_ours(name), "{name}");

@@ -104,6 +104,16 @@ for (const { name, raw } of RUNTIMES) {
       assert.ok(ended.headers["hallpass-session-token"]);
     });
 
+    test("edge clears both cookies when the app says so twice", async () => {
+      gate.app.on("/twice", (_, response) =>
+        response.writeHead(200, ["Hallpass-Clear-Session", "1", "Hallpass-Clear-Session", "1"]).end(),
+      );
+      const claims = gate.issuer.claims();
+      const answer = await gate.withCookie(gate.issuer.token(claims), { path: "/twice" });
+      assert.deepEqual([answer.status, answer.cookies.length], [200, 2]);
+      await until("the service is told", () => revocationOf(gate, claims));
+    });
+
     test("edge ignores the app's word to clear on an answer that came from a cache", async () => {
       gate.app.on("/stored", (_, response) =>
         response.writeHead(200, { age: "0", "hallpass-clear-session": "1" }).end("stored"),
@@ -229,7 +239,13 @@ for (const { name, raw } of RUNTIMES) {
     });
 
     test("answers to known users take back what names shared caches by other headers", async () => {
-      const targeted = ["cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control"];
+      const targeted = [
+        "cdn-cache-control",
+        "cloudflare-cdn-cache-control",
+        "surrogate-control",
+        "edge-control",
+        "x-accel-expires",
+      ];
       gate.app.on("/targeted", (_, response) =>
         response
           .writeHead(200, Object.fromEntries(targeted.map((name) => [name, "public, max-age=600"])))

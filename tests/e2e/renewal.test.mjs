@@ -2,11 +2,12 @@
 // docs/protocol.md §2. The stand-in service answers as told and remembers who asked.
 
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { tidyUp } from "./harness/children.mjs";
 import { assertProblem, freshGate, startGate } from "./harness/gate.mjs";
 import { parseSetCookie } from "./harness/jar.mjs";
-import { newRenewalToken, newSid } from "./harness/mint.mjs";
+import { encode, newRenewalToken, newSid } from "./harness/mint.mjs";
 import { problem } from "./harness/stand_in_service.mjs";
 import { RUNTIMES } from "./harness/system.mjs";
 import { now, until } from "./harness/wait.mjs";
@@ -33,6 +34,7 @@ for (const { name, raw } of RUNTIMES) {
       gate.app.answers.clear();
     });
 
+    const revocations = () => gate.service.calls.filter(({ path }) => path === "/v1/edge/me/revoke");
     const renewals = () => gate.service.calls.filter((call) => call.path === "/v1/edge/renew");
     const cookies = (...pairs) => [["Cookie", pairs.join("; ")]];
     const session = (token) => `__Host-session=${token}`;
@@ -259,8 +261,84 @@ for (const { name, raw } of RUNTIMES) {
       await fresh.edge.stop();
     });
 
+    test("edge grants no grace to what is no token, and calls the outage one", async () => {
+      const fresh = await freshGate(gate, { routes: [{ path: "/lenient", outage_grace_secs: 3600 }] });
+      gate.service.onRenew = () => problem(500, "service_faulty");
+      for (const value of ["garbage", gate.issuer.token({ sid }, { header: { kid: "nobody" } })]) {
+        const ask = () => fresh.send({ path: "/lenient", headers: cookies(session(value), renewal()) });
+        const answer = await fresh.refuses(ask, "service_unavailable", 503);
+        assert.deepEqual(answer.cookies, []);
+      }
+      await fresh.edge.stop();
+    });
+
+    test("edge waits for no answer of the service that stalls half way", async () => {
+      const fresh = await freshGate(gate);
+      gate.service.onRenew = () => ({ ...gate.service.renewed({ sid }), stalls: true });
+      await fresh.refuses(() => fresh.send({ headers: cookies(renewal()) }), "service_unavailable", 503);
+      const usual = gate.service.onList;
+      gate.service.onList = (reply) => ({ ...reply, stalls: reply.status === 200 });
+      const cold = await freshGate(gate);
+      await cold.refuses(() => cold.withCookie(gate.issuer.token()), "service_unavailable", 503);
+      gate.service.onList = usual;
+      await Promise.all([fresh.edge.stop(), cold.edge.stop()]);
+    });
+
+    test("signing in replaces the session that only its renewal cookie names", async () => {
+      gate.app.on("/sign-in", (request, response) => {
+        const set = gate.issuer.handOff(request.headers["hallpass-request"]);
+        response.writeHead(303, { location: "/", "hallpass-set-session": set }).end();
+      });
+      const headers = [["Origin", gate.origin], ...cookies(renewal())];
+      const answer = await gate.send({ method: "POST", path: "/sign-in", headers, body: "" });
+      assert.deepEqual([answer.status, answer.cookies.length], [303, 2]);
+      await until("the service is told to end the old one", () =>
+        revocations().some(({ body }) => body.renewal_token === renewalToken),
+      );
+    });
+
+    test("signing in again to the same session does not end it", async () => {
+      const set = gate.service.renewed({ sid }).body;
+      gate.app.on("/sign-in", (request, response) => {
+        const { session_token, renewal_token } = set;
+        const header = gate.issuer.handOff(request.headers["hallpass-request"], {
+          session_token,
+          renewal_token,
+        });
+        response.writeHead(303, { location: "/", "hallpass-set-session": header }).end();
+      });
+      const ofSame = `hp1.${encode(Buffer.concat([Buffer.of(1), Buffer.from(sid, "base64url"), randomBytes(44)]))}`;
+      const [same, other] = [ofSame, newRenewalToken()];
+      for (const value of [same, other]) {
+        const headers = [["Origin", gate.origin], ...cookies(`__Host-renewal=${value}`)];
+        const answer = await gate.send({ method: "POST", path: "/sign-in", headers, body: "" });
+        assert.deepEqual([answer.status, answer.cookies.length], [303, 2]);
+      }
+      const ended = () => revocations().map(({ body }) => body.renewal_token);
+      // Sessions are ended behind the answer, in the order of the requests.
+      await until("the service is told to end the other", () => ended().includes(other));
+      assert.ok(!ended().includes(same), "the new session was ended");
+    });
+
+    test("sign-out sends the service nothing that is no token, and ends what the renewal cookie names", async () => {
+      for (const value of ["caf\u00e9", "garbage", "a".repeat(5000)]) {
+        const before = revocations().length;
+        const answer = await gate.send({
+          method: "POST",
+          path: "/.session/sign-out",
+          headers: [["Origin", gate.origin], ...cookies(session(value), renewal())],
+          body: "",
+        });
+        assert.deepEqual([answer.status, values(answer).sort()], [204, cleared.toSorted()], value);
+        const calls = revocations().slice(before);
+        assert.deepEqual(
+          calls.map(({ headers, body }) => [headers["hallpass-session-token"], body.renewal_token]),
+          [[undefined, renewalToken]],
+        );
+      }
+    });
+
     test("sign-out ends a session by its renewal cookie when its token is not believed", async () => {
-      const revocations = () => gate.service.calls.filter(({ path }) => path === "/v1/edge/me/revoke");
       const revoke = gate.service.onRevoke;
       gate.service.onRevoke = (call) =>
         call.headers["hallpass-session-token"] ? problem(401, "token_untrusted") : revoke(call);

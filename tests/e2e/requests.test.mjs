@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { tidyUp } from "./harness/children.mjs";
+import { sendRaw } from "./harness/client.mjs";
 import { DIAGNOSTIC_CREDENTIAL, assertProblem, startGate } from "./harness/gate.mjs";
 import { newSid } from "./harness/mint.mjs";
 import { RUNTIMES } from "./harness/system.mjs";
@@ -144,6 +145,35 @@ for (const { name, raw } of RUNTIMES) {
         await gate.refuses(ask, "host_unknown", 421);
       }
       assert.equal((await gate.send({ path: "/public/a", host: `LOCALHOST:${gate.edge.port}` })).status, 200);
+    });
+
+    test("one request at the edge is one request at the app, whatever its framing says", async () => {
+      const { host } = new URL(gate.origin);
+      const hidden = "GET /public/hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+      const framings = [
+        ["a body on GET", "GET", [`Content-Length: ${hidden.length}`], hidden],
+        ["both framings", "POST", [`Content-Length: ${hidden.length + 5}`, "Transfer-Encoding: chunked"], `0\r\n\r\n${hidden}`],
+        ["chunked in vertical tabs", "POST", ["Transfer-Encoding: \x0bchunked", `Content-Length: ${hidden.length}`], hidden],
+        ["chunked twice", "POST", ["Transfer-Encoding: chunked, chunked"], `0\r\n\r\n${hidden}`],
+        ["chunked and identity", "POST", ["Transfer-Encoding: chunked", "Transfer-Encoding: identity"], `0\r\n\r\n${hidden}`],
+        ["a space before the colon", "POST", ["Transfer-Encoding : chunked", `Content-Length: ${hidden.length}`], hidden],
+        ["two lengths", "POST", ["Content-Length: 0", `Content-Length: ${hidden.length}`], hidden],
+        ["a signed length", "POST", [`Content-Length: +${hidden.length}`], hidden],
+        ["a chunk of 0x0", "POST", ["Transfer-Encoding: chunked"], `0x0\r\n\r\n${hidden}`],
+        ["bare line feeds", "POST", [`Content-Length: 0\nTransfer-Encoding: chunked\nX: y`], hidden],
+        ["a folded line", "POST", ["X: y\r\n Transfer-Encoding: chunked", "Content-Length: 0"], hidden],
+      ];
+      for (const [what, method, lines, body] of framings) {
+        const before = gate.app.seen.length;
+        const own = [`Host: ${host}`, `Origin: ${gate.origin}`, "Connection: close"];
+        const head = [`${method} /public/a HTTP/1.1`, ...own, ...lines];
+        await sendRaw(gate.origin, `${head.join("\r\n")}\r\n\r\n${body}`);
+        const seen = gate.app.seen.slice(before);
+        assert.ok(seen.length <= 1, `${what}: ${seen.length} requests at the app`);
+        assert.ok(!seen.some(({ url }) => url.includes("hidden")), what);
+        if (method === "GET") assert.ok(seen.every((one) => one.body.length === 0), what);
+      }
+      assert.equal((await gate.withCookie(gate.issuer.token(), { path: "/public/a" })).status, 200);
     });
 
     test("edge refuses TRACE", async () => {

@@ -166,6 +166,16 @@ for (const { name, raw } of RUNTIMES) {
       }
     });
 
+    test("a hand-off that is refused on an upgrade ends the app's socket", async () => {
+      const told = new Promise((heard) => gate.app.onUpgrade((socket) => socket.once("data", heard)));
+      const usual = gate.app.upgradeHeaders;
+      gate.app.upgradeHeaders = ["Hallpass-Set-Session: forged"];
+      await assert.rejects(openSocket(gate.origin, gate.issuer.token()), /502 [^]*no-store/);
+      gate.app.upgradeHeaders = usual;
+      const frame = await within("the app hears of the end", told);
+      assert.deepEqual([frame[0] & 0x0f, unmasked(frame).readUInt16BE()], [8, 1008]);
+    });
+
     test("socket ends within the bound after its session, others go on", async () => {
       const claims = gate.issuer.claims();
       const [ended, other] = await Promise.all(
@@ -288,6 +298,12 @@ async function endsWith(code, socket) {
 async function isOpen(socket) {
   socket.send(1, Buffer.from("still here"));
   assert.equal(String((await within("the echo", socket.receive())).payload), "still here");
+}
+
+/** The payload of a short frame of a client. */
+function unmasked(frame) {
+  const [mask, payload] = [frame.subarray(2, 6), frame.subarray(6)];
+  return Buffer.from(payload.map((byte, i) => byte ^ mask[i % 4]));
 }
 
 const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");

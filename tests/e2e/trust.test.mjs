@@ -225,6 +225,27 @@ describe("trust", () => {
     await fresh.edge.stop();
   });
 
+  test("requests that meet a cold edge together fetch its keys and its list once", async () => {
+    const fresh = await freshGate(gate);
+    const began = service().calls.length;
+    service().beforeAnswer = () => sleep(200);
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, () => fresh.withCookie(gate.issuer.token())),
+    );
+    service().beforeAnswer = () => {};
+    assert.ok(answers.every(({ status }) => status === 200));
+    const calls = service().calls.slice(began);
+    const count = (path, isIt = () => true) =>
+      calls.filter((call) => call.path === path && isIt(call)).length;
+    assert.equal(count("/v1/edge/keys"), 1);
+    // Polls behind the answers have a position already.
+    assert.equal(
+      count("/v1/edge/revocations", ({ query }) => !query.has("epoch")),
+      1,
+    );
+    await fresh.edge.stop();
+  });
+
   test("edge treats every other answer to a renewal as an outage", async () => {
     const odd = [
       ["500", () => problem(500, "internal")],

@@ -11,7 +11,8 @@ const EPOCH = "e2e-epoch";
 /**
  * @typedef {import("node:http").IncomingHttpHeaders} Headers
  * @typedef {{method: string, path: string, query: URLSearchParams, headers: Headers, body: any}} Call
- * @typedef {{status: number, headers?: Record<string, string>, body?: string | object}} Reply status 0: none
+ * @typedef {{status: number, headers?: Record<string, string>, body?: string | object, stalls?: boolean}} Reply
+ *   status 0: none; stalls: half of the body, and never the rest
  * @typedef {{session: {keys: object[]}, list: {keys: object[]}}} Keys
  */
 
@@ -93,11 +94,13 @@ export class StandInService extends LocalServer {
     };
     this.calls.push(call);
     await this.beforeAnswer(call);
-    const { status, headers = {}, body } = this.#answer(call);
+    const { status, headers = {}, body, stalls } = this.#answer(call);
     if (status === 0) return response.destroy();
     const kind = status < 400 ? "application/json" : "application/problem+json";
     response.writeHead(status, { "content-type": kind, "cache-control": "no-store", ...headers });
-    response.end(typeof body === "object" ? JSON.stringify(body) : body);
+    const whole = typeof body === "object" ? JSON.stringify(body) : body;
+    if (stalls) response.write(whole.slice(0, whole.length / 2));
+    else response.end(whole);
   }
 
   /** @param {Call} call @returns {Reply} */
