@@ -1,40 +1,43 @@
 //! The keys in use, opened and proven.
 //!
-//! Secrets rest in the table, sealed under the master key when there is one. Each row has a check value: a MAC under the
-//! secret over its kind, id and the issuer. A service whose master key or issuer is not the one the
-//! keys were made for refuses to start, since it would sign everybody out.
+//! Secrets rest in the table, sealed under the master key when there is one. Each row has a check
+//! value: a MAC under the secret over its kind, id and the issuer. A service whose master key or
+//! issuer is not the one the keys were made for refuses to start, since it would sign everybody out.
+//! A removed key has no secret any more; its id stays, so that it is never given out again. How keys
+//! are made and what may become of them is in [`crate::key_changes`].
 //!
 //! Source: docs/protocol.md §3 (keys), §4 (renewal keys).
 
-use hallpass_session::base64url;
 use hallpass_session::time::UnixSeconds;
-use hallpass_signature::SigningKey;
+use hallpass_signature::{SigningAlgorithm, SigningKey};
 use hmac_sha256::HMAC;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
-use crate::clock::random_bytes;
 use crate::failure::Fault;
 use crate::master_key::MasterKey;
 use crate::store::{KeyKind, KeyRow};
 
 /// Every key of a table, opened.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Keys {
     session: Vec<Signer>,
     list: Vec<Signer>,
     renewal: Vec<RenewalKey>,
+    removed_renewal: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Signer {
     key: SigningKey,
+    check_value: [u8; 32],
     times: Times,
 }
 
 struct RenewalKey {
     id: u8,
     secret: Vec<u8>,
+    check_value: [u8; 32],
     times: Times,
 }
 
@@ -49,14 +52,11 @@ struct Times {
     created_at: UnixSeconds,
     signs_from: UnixSeconds,
     retired_at: Option<UnixSeconds>,
-    removed_at: Option<UnixSeconds>,
 }
 
 impl Times {
     fn may_sign(&self, now: UnixSeconds) -> bool {
-        self.signs_from <= now
-            && self.removed_at.is_none()
-            && self.retired_at.is_none_or(|retired| now < retired)
+        self.signs_from <= now && self.retired_at.is_none_or(|retired| now < retired)
     }
 }
 
@@ -72,21 +72,38 @@ pub enum RenewalKeyState<'a> {
 }
 
 impl Keys {
-    /// Opens and proves every key.
+    /// Opens and proves every key that was not removed.
     ///
     /// # Errors
     ///
     /// `Fault::Keys` in words: a key is sealed and cannot be opened, or is not the one its check
     /// value was made with.
     pub fn open(rows: &[KeyRow], master: Option<&MasterKey>, issuer: &str) -> Result<Self, Fault> {
-        let mut keys = Self {
-            session: Vec::new(),
-            list: Vec::new(),
-            renewal: Vec::new(),
-        };
+        Self::default().reopen(rows, master, issuer)
+    }
+
+    /// The same of rows read later. A secret that is open already is not opened again: keys may be
+    /// sealed anew while the service runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keys::open`].
+    pub fn reopen(
+        &self,
+        rows: &[KeyRow],
+        master: Option<&MasterKey>,
+        issuer: &str,
+    ) -> Result<Self, Fault> {
+        let mut keys = Self::default();
         for row in rows {
-            let secret = open_secret(row, master)?;
-            prove(row, &secret, issuer)?;
+            if row.removed_at.is_some() {
+                keys.note_removed(row)?;
+                continue;
+            }
+            let secret = match self.secret_of(row) {
+                Some(secret) => secret,
+                None => proven_secret(row, master, issuer)?,
+            };
             keys.add(row, secret)?;
         }
         Ok(keys)
@@ -139,91 +156,76 @@ impl Keys {
     #[must_use]
     pub fn renewal(&self, id: u8) -> RenewalKeyState<'_> {
         match self.renewal.iter().find(|key| key.id == id) {
-            None => RenewalKeyState::Unknown,
-            Some(key) if key.times.removed_at.is_some() => RenewalKeyState::Removed,
             Some(key) => RenewalKeyState::Trusted(&key.secret),
+            None if self.removed_renewal.contains(&id) => RenewalKeyState::Removed,
+            None => RenewalKeyState::Unknown,
         }
     }
 
+    /// The secret of a row, if it is open here: equal check values prove equal secrets.
+    fn secret_of(&self, row: &KeyRow) -> Option<Vec<u8>> {
+        let is_it = |check_value: &[u8; 32]| bool::from(check_value.ct_eq(&row.check_value));
+        let mut signers = match row.kind {
+            KeyKind::Renewal => {
+                let known = self.renewal.iter().find(|key| is_it(&key.check_value));
+                return known.map(|key| key.secret.clone());
+            }
+            KeyKind::List => self.list.iter(),
+            KeyKind::Session => self.session.iter(),
+        };
+        let known = signers.find(|signer| is_it(&signer.check_value));
+        known.map(|signer| signer.key.secret())
+    }
+
+    fn note_removed(&mut self, row: &KeyRow) -> Result<(), Fault> {
+        if row.kind == KeyKind::Renewal {
+            self.removed_renewal.push(renewal_id(row)?);
+        }
+        Ok(())
+    }
+
     fn add(&mut self, row: &KeyRow, secret: Vec<u8>) -> Result<(), Fault> {
+        let check_value = row.check_value;
         let times = Times {
             created_at: row.created_at,
             signs_from: row.signs_from,
             retired_at: row.retired_at,
-            removed_at: row.removed_at,
         };
         if row.kind == KeyKind::Renewal {
-            let id = row.kid.parse().map_err(|_| unusable(row))?;
-            self.renewal.push(RenewalKey { id, secret, times });
+            self.renewal.push(RenewalKey {
+                id: renewal_id(row)?,
+                secret,
+                check_value,
+                times,
+            });
             return Ok(());
         }
-        let key = SigningKey::from_secret(&row.kid, &secret).map_err(|_| unusable(row))?;
+        let key = SigningAlgorithm::parse(&row.alg)
+            .and_then(|algorithm| SigningKey::from_secret(algorithm, &row.kid, &secret).ok())
+            .ok_or_else(|| unusable(row))?;
         let signers = if row.kind == KeyKind::List {
             &mut self.list
         } else {
             &mut self.session
         };
-        signers.push(Signer { key, times });
+        signers.push(Signer {
+            key,
+            check_value,
+            times,
+        });
         Ok(())
     }
 }
 
-/// Makes a first key of every kind.
-///
-/// # Errors
-///
-/// `Fault` when there is no randomness.
-pub fn first_keys(
+/// The secret of a row, opened and proven to be the one its check value was made with.
+pub(crate) fn proven_secret(
+    row: &KeyRow,
     master: Option<&MasterKey>,
     issuer: &str,
-    now: UnixSeconds,
-) -> Result<Vec<KeyRow>, Fault> {
-    KeyKind::ALL
-        .into_iter()
-        .map(|kind| first_key(kind, master, issuer, now))
-        .collect()
-}
-
-fn first_key(
-    kind: KeyKind,
-    master: Option<&MasterKey>,
-    issuer: &str,
-    now: UnixSeconds,
-) -> Result<KeyRow, Fault> {
-    let (id, alg, public_jwk, secret) = if kind == KeyKind::Renewal {
-        let secret: [u8; 32] = random_bytes().map_err(Fault::Randomness)?;
-        ("1".to_owned(), "HS256", None, secret.to_vec())
-    } else {
-        let tail: [u8; 6] = random_bytes().map_err(Fault::Randomness)?;
-        let initial = kind.name().get(..1).unwrap_or_default();
-        let id = format!("{initial}-{}", base64url::encode(&tail));
-        let key = SigningKey::generate(&id);
-        (
-            id,
-            "EdDSA",
-            Some(key.public_jwk().to_string()),
-            key.secret(),
-        )
-    };
-    let mut row = KeyRow {
-        kind,
-        kid: id,
-        alg: alg.to_owned(),
-        public_jwk,
-        check_value: [0; 32],
-        secret: Vec::new(),
-        sealed: master.is_some(),
-        created_at: now,
-        signs_from: now,
-        retired_at: None,
-        removed_at: None,
-    };
-    row.check_value = check_value(&row, &secret, issuer);
-    row.secret = match master {
-        Some(master) => master.seal(&secret, &label(&row))?,
-        None => secret,
-    };
-    Ok(row)
+) -> Result<Vec<u8>, Fault> {
+    let secret = open_secret(row, master)?;
+    prove(row, &secret, issuer)?;
+    Ok(secret)
 }
 
 fn open_secret(row: &KeyRow, master: Option<&MasterKey>) -> Result<Vec<u8>, Fault> {
@@ -250,7 +252,8 @@ fn prove(row: &KeyRow, secret: &[u8], issuer: &str) -> Result<(), Fault> {
     )))
 }
 
-fn check_value(row: &KeyRow, secret: &[u8], issuer: &str) -> [u8; 32] {
+/// What proves that `secret` belongs to the row and the issuer.
+pub(crate) fn check_value(row: &KeyRow, secret: &[u8], issuer: &str) -> [u8; 32] {
     let parts = [
         b"hallpass-key-check".as_slice(),
         &label(row),
@@ -260,12 +263,17 @@ fn check_value(row: &KeyRow, secret: &[u8], issuer: &str) -> [u8; 32] {
 }
 
 /// Binds a sealed secret to its row.
-fn label(row: &KeyRow) -> Vec<u8> {
+pub(crate) fn label(row: &KeyRow) -> Vec<u8> {
     format!("{}:{}:{}", row.kind.name(), row.kid, row.alg).into_bytes()
 }
 
-fn name(row: &KeyRow) -> String {
+/// A key in words.
+pub(crate) fn name(row: &KeyRow) -> String {
     format!("{} key {}", row.kind.name(), row.kid)
+}
+
+fn renewal_id(row: &KeyRow) -> Result<u8, Fault> {
+    row.kid.parse().map_err(|_| unusable(row))
 }
 
 fn unusable(row: &KeyRow) -> Fault {
@@ -287,15 +295,14 @@ fn signer(signers: &[Signer], now: UnixSeconds) -> Result<&SigningKey, Fault> {
 }
 
 fn jwks(signers: &[Signer]) -> Value {
-    let trusted = signers
-        .iter()
-        .filter(|signer| signer.times.removed_at.is_none());
-    json!({"keys": trusted.map(|signer| signer.key.public_jwk()).collect::<Vec<_>>()})
+    let keys: Vec<Value> = signers.iter().map(|signer| signer.key.public_jwk()).collect();
+    json!({"keys": keys})
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Keys, MasterKey, RenewalKeyState, first_keys};
+    use super::{Keys, MasterKey, RenewalKeyState};
+    use crate::key_changes::first_keys;
     use hallpass_session::time::UnixSeconds;
 
     const NOW: UnixSeconds = UnixSeconds::new(1000);
@@ -338,10 +345,22 @@ mod tests {
     }
 
     #[test]
+    fn reopen_needs_no_master_key_for_secrets_that_are_open() {
+        let master = MasterKey::new([1; 32]);
+        let mut rows = first_keys(Some(&master), "issuer", NOW).unwrap();
+        let keys = Keys::open(&rows, Some(&master), "issuer").unwrap();
+
+        assert!(keys.reopen(&rows, None, "issuer").is_ok());
+        rows[0].check_value[0] ^= 1;
+        assert!(keys.reopen(&rows, None, "issuer").is_err());
+    }
+
+    #[test]
     fn removed_key_neither_signs_nor_is_published() {
         let mut rows = first_keys(None, "issuer", NOW).unwrap();
         for row in &mut rows {
             row.removed_at = Some(NOW);
+            row.secret = Vec::new();
         }
 
         let keys = Keys::open(&rows, None, "issuer").unwrap();

@@ -1,9 +1,9 @@
 //! The Hallpass session service: owns the session table, signs tokens and the revocation list.
 //!
 //! Reading order: [`record`] says when a session lives; [`store`] is the table as a port, with
-//! three databases behind it; [`service`] holds what a running service needs; one file per thing it does:
-//! [`creation`], [`renew`], [`list`], [`edges`], [`me`], [`revoke`]; below them [`mint`], [`keys`], [`master_key`],
-//! [`device`], [`credential`]; around them [`http`], [`metrics`],
+//! three databases behind it; [`service`] holds what a running service needs; one file per thing it
+//! does: [`creation`], [`renew`], [`list`], [`edges`], [`me`], [`revoke`]; below them [`mint`],
+//! [`keys`], [`key_changes`], [`master_key`], [`device`], [`credential`]; around them [`http`], [`metrics`],
 //! [`cli`] and [`config`]. Why something fails is
 //! in [`failure`], what time it is in [`clock`].
 //!
@@ -20,6 +20,7 @@ pub mod device;
 pub mod edges;
 pub mod failure;
 pub mod http;
+pub mod key_changes;
 pub mod keys;
 pub mod list;
 pub mod master_key;

@@ -16,7 +16,7 @@ pub const HS256_KID: &str = "hs256";
 /// Shortest secret for HS256, in bytes: the size of its hash (RFC 7518 §3.2).
 pub const MIN_HMAC_KEY_BYTES: usize = 32;
 /// Most keys in one set: two of every algorithm during a rotation, and room.
-const MAX_KEYS: usize = 16;
+pub const MAX_KEYS: usize = 16;
 /// 32 bytes in base64url.
 const COORDINATE_CHARACTERS: usize = 43;
 /// Longest `kid`, in bytes.

@@ -22,5 +22,5 @@
 mod mint;
 mod verify;
 
-pub use mint::{MintError, SigningKey};
+pub use mint::{MintError, SigningAlgorithm, SigningKey};
 pub use verify::{is_sound, verify};

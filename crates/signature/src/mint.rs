@@ -3,6 +3,8 @@
 //! Only the session service calls this. Whoever holds a [`SigningKey`] can sign anything its public
 //! half is trusted for, so it never prints itself.
 
+use std::sync::Arc;
+
 use hallpass_session::base64url;
 use hallpass_session::claims::SessionClaims;
 use hallpass_session::revocation;
@@ -10,10 +12,14 @@ use hallpass_session::time::UnixSeconds;
 use hallpass_session::token;
 use hallpass_session::wire::{ListBucket, ListClaims};
 use jwt_simple::prelude::{
-    Duration, Ed25519KeyPair, EdDSAKeyPairLike, HeaderOptions, JWTClaims, UnixTimeStamp,
+    Duration, ECDSAP256KeyPairLike, ES256KeyPair, Ed25519KeyPair, EdDSAKeyPairLike, HeaderOptions,
+    JWTClaims, UnixTimeStamp,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+
+/// Length of each coordinate of a P-256 point.
+const COORDINATE_BYTES: usize = 32;
 
 /// A key could not be read, or a token could not be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,20 +41,64 @@ impl std::fmt::Display for MintError {
 
 impl std::error::Error for MintError {}
 
-/// An Ed25519 key that signs as `EdDSA`.
+/// An algorithm to sign with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SigningAlgorithm {
+    /// Ed25519, called `EdDSA`.
+    EdDsa,
+    /// ECDSA over P-256 with SHA-256.
+    Es256,
+}
+
+impl SigningAlgorithm {
+    /// Every algorithm, the default one first.
+    pub const ALL: [Self; 2] = [Self::EdDsa, Self::Es256];
+
+    /// The `alg` of tokens and keys.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
+        }
+    }
+
+    /// Reads what [`SigningAlgorithm::name`] wrote.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|alg| alg.name() == name)
+    }
+}
+
+/// A key of one algorithm.
 #[derive(Clone)]
 pub struct SigningKey {
     kid: String,
-    pair: Ed25519KeyPair,
+    pair: Arc<Pair>,
+}
+
+enum Pair {
+    EdDsa(Ed25519KeyPair),
+    Es256(ES256KeyPair),
 }
 
 impl SigningKey {
-    /// Makes a new key from the machine's randomness.
+    /// Makes a new Ed25519 key from the machine's randomness.
     #[must_use]
     pub fn generate(kid: &str) -> Self {
+        Self::generate_for(SigningAlgorithm::EdDsa, kid)
+    }
+
+    /// Makes a new key of `algorithm` from the machine's randomness.
+    #[must_use]
+    pub fn generate_for(algorithm: SigningAlgorithm, kid: &str) -> Self {
+        let pair = match algorithm {
+            SigningAlgorithm::EdDsa => Pair::EdDsa(Ed25519KeyPair::generate().with_key_id(kid)),
+            SigningAlgorithm::Es256 => Pair::Es256(ES256KeyPair::generate().with_key_id(kid)),
+        };
         Self {
             kid: kid.to_owned(),
-            pair: Ed25519KeyPair::generate().with_key_id(kid),
+            pair: Arc::new(pair),
         }
     }
 
@@ -56,19 +106,34 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// `MintError::Key` unless `secret` is a 32-byte seed followed by its public key.
-    pub fn from_secret(kid: &str, secret: &[u8]) -> Result<Self, MintError> {
-        let pair = Ed25519KeyPair::from_bytes(secret).map_err(|_| MintError::Key)?;
+    /// `MintError::Key` unless `secret` is one of this algorithm.
+    pub fn from_secret(
+        algorithm: SigningAlgorithm,
+        kid: &str,
+        secret: &[u8],
+    ) -> Result<Self, MintError> {
+        let pair = match algorithm {
+            SigningAlgorithm::EdDsa => {
+                Ed25519KeyPair::from_bytes(secret).map(|pair| Pair::EdDsa(pair.with_key_id(kid)))
+            }
+            SigningAlgorithm::Es256 => {
+                ES256KeyPair::from_bytes(secret).map(|pair| Pair::Es256(pair.with_key_id(kid)))
+            }
+        };
         Ok(Self {
             kid: kid.to_owned(),
-            pair: pair.with_key_id(kid),
+            pair: pair.map(Arc::new).map_err(|_| MintError::Key)?,
         })
     }
 
-    /// The secret: a 32-byte seed followed by the 32-byte public key.
+    /// The secret: of Ed25519 a 32-byte seed followed by the 32-byte public key, of P-256 the
+    /// 32-byte number.
     #[must_use]
     pub fn secret(&self) -> Vec<u8> {
-        self.pair.to_bytes()
+        match self.pair.as_ref() {
+            Pair::EdDsa(pair) => pair.to_bytes(),
+            Pair::Es256(pair) => pair.to_bytes(),
+        }
     }
 
     /// The key's id.
@@ -80,8 +145,22 @@ impl SigningKey {
     /// The public half as a member of a JWK set.
     #[must_use]
     pub fn public_jwk(&self) -> Value {
-        let x = base64url::encode(&self.pair.public_key().to_bytes());
-        json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": self.kid, "x": x})
+        match self.pair.as_ref() {
+            Pair::EdDsa(pair) => {
+                let x = base64url::encode(&pair.public_key().to_bytes());
+                json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": self.kid, "x": x})
+            }
+            Pair::Es256(pair) => {
+                // SEC 1: 0x04, then both coordinates.
+                let point = pair.key_pair().public_key().to_bytes_uncompressed();
+                let coordinates = point.get(1..).unwrap_or_default();
+                let (x, y) = coordinates
+                    .split_at_checked(COORDINATE_BYTES)
+                    .unwrap_or_default();
+                let (x, y) = (base64url::encode(x), base64url::encode(y));
+                json!({"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": self.kid, "x": x, "y": y})
+            }
+        }
     }
 
     /// Signs a session token.
@@ -103,9 +182,11 @@ impl SigningKey {
     }
 
     fn sign<C: Serialize>(&self, claims: JWTClaims<C>, typ: &str) -> Result<String, MintError> {
-        self.pair
-            .sign_with_options(claims, &header(typ))
-            .map_err(|_| MintError::Sign)
+        let signed = match self.pair.as_ref() {
+            Pair::EdDsa(pair) => pair.sign_with_options(claims, &header(typ)),
+            Pair::Es256(pair) => pair.sign_with_options(claims, &header(typ)),
+        };
+        signed.map_err(|_| MintError::Sign)
     }
 }
 
@@ -209,7 +290,7 @@ pub(crate) fn sign_with_secret(secret: &[u8], claims: &SessionClaims) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use super::SigningKey;
+    use super::{SigningAlgorithm, SigningKey};
     use hallpass_session::jws::Verdict;
     use hallpass_session::keyring::JwkSet;
     use hallpass_session::revocation::{self, encode_bitmap};
@@ -220,21 +301,49 @@ mod tests {
     fn from_secret_returns_the_same_key() {
         let key = SigningKey::generate("k1");
 
-        let again = SigningKey::from_secret("k1", &key.secret()).unwrap();
+        let again = SigningKey::from_secret(SigningAlgorithm::EdDsa, "k1", &key.secret()).unwrap();
 
         assert_eq!(again.public_jwk(), key.public_jwk());
-        assert!(SigningKey::from_secret("k1", &[1; 64]).is_err());
-        assert!(SigningKey::from_secret("k1", &[1; 32]).is_err());
     }
 
     #[test]
-    fn sign_list_writes_what_the_rules_read() {
-        let key = SigningKey::generate("l1");
+    fn from_secret_refuses_what_is_no_secret_of_the_algorithm() {
+        let ed25519 = SigningKey::generate("k1").secret();
+        for (algorithm, secret) in [
+            (SigningAlgorithm::EdDsa, &[1; 64][..]),
+            (SigningAlgorithm::EdDsa, &[1; 32]),
+            (SigningAlgorithm::EdDsa, &[]),
+            (SigningAlgorithm::Es256, &ed25519),
+            (SigningAlgorithm::Es256, &[0; 32]),
+            (SigningAlgorithm::Es256, &[255; 32]),
+            (SigningAlgorithm::Es256, &[]),
+        ] {
+            assert!(SigningKey::from_secret(algorithm, "k1", secret).is_err());
+        }
+    }
+
+    #[test]
+    fn es256_key_signs_what_its_public_half_verifies() {
+        let key = SigningKey::generate_for(SigningAlgorithm::Es256, "k1");
+        let again = SigningKey::from_secret(SigningAlgorithm::Es256, "k1", &key.secret()).unwrap();
+
+        let text = again.sign_list(&list()).unwrap();
+        let keyring = JwkSet::parse(&json!({"keys": [key.public_jwk()]})).unwrap();
+        let keyring = keyring.checked(crate::is_sound).unwrap();
+        let question = revocation::parse(&text).unwrap();
+
+        assert_eq!(
+            crate::verify(&question.question(&keyring).unwrap()),
+            Verdict::Good
+        );
+    }
+
+    fn list() -> ListClaims {
         let bucket = ListBucket {
             exp: 1320,
             idx: encode_bitmap(&[1, 70_000].into_iter().collect()),
         };
-        let claims = ListClaims {
+        ListClaims {
             iss: "i".into(),
             iat: 1000,
             exp: 1300,
@@ -245,7 +354,13 @@ mod tests {
             revoked_before: 3,
             kids: vec!["k1".into()],
             sessions: vec![bucket],
-        };
+        }
+    }
+
+    #[test]
+    fn sign_list_writes_what_the_rules_read() {
+        let key = SigningKey::generate("l1");
+        let claims = list();
 
         let text = key.sign_list(&claims).unwrap();
         let keyring = JwkSet::parse(&json!({"keys": [key.public_jwk()]})).unwrap();

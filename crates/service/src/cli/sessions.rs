@@ -176,7 +176,7 @@ fn report_ended(everywhere: &Everywhere, revocation: Revocation) {
 }
 
 /// Asks on the terminal; a program that cannot answer has not agreed.
-fn confirmed(question: &str) -> bool {
+pub(super) fn confirmed(question: &str) -> bool {
     use std::io::IsTerminal;
     if !std::io::stdin().is_terminal() {
         return false;

@@ -22,6 +22,8 @@ use crate::store::sql::{check_url, without_password};
 pub use self::given::GivenSettings;
 
 const DAY_SECS: u64 = 86_400;
+/// Issuer of a service that nobody gave one.
+pub const DEVELOPMENT_ISSUER: &str = "http://127.0.0.1:8788";
 
 /// How much of an address is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -131,7 +133,7 @@ impl Settings {
             database_url: given
                 .database_url
                 .unwrap_or_else(|| "sqlite://hallpass.db".to_owned()),
-            issuer: named("issuer", given.issuer, "http://127.0.0.1:8788", environment)?,
+            issuer: named("issuer", given.issuer, DEVELOPMENT_ISSUER, environment)?,
             audience: named("audience", given.audience, "hallpass-demo", environment)?,
             token_lifetime: secs(
                 "token_lifetime_secs",
