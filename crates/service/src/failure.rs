@@ -8,6 +8,7 @@
 use hallpass_session::refusal::Refusal as TokenRefusal;
 use hallpass_signature::MintError;
 
+use crate::key_changes::KeyRefusal;
 use crate::store::StoreError;
 
 /// A request failed.
@@ -174,6 +175,12 @@ impl From<Fault> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Outage(Outage::Database(error))
+    }
+}
+
+impl From<KeyRefusal> for Failure {
+    fn from(refusal: KeyRefusal) -> Self {
+        Self::Fault(Fault::Keys(refusal.to_string()))
     }
 }
 

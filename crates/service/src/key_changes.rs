@@ -1,13 +1,18 @@
 //! Making keys, and what may become of them: rotated, retired, removed, sealed anew.
 //!
-//! Pure but for randomness: takes every key of the table and gives the rows that change, or says
-//! why not. The store writes them if the keys are still those that were looked at.
+//! What may become of a key is judged on every key of the table and gives the rows that change, or
+//! why not; [`change_keys`] has them written if the keys are still those that were looked at.
 //!
 //! A rotated key is published at once and signs only once every edge has had time to fetch it. The
 //! one before it stays trusted and steps in again should the new one be retired or removed, so a
 //! change is refused only if nothing could sign after it.
 //!
 //! Source: docs/protocol.md §3 (keys), §4 (renewal keys).
+
+#![expect(
+    clippy::similar_names,
+    reason = "`kid` and `kind` are what the table calls them"
+)]
 
 use hallpass_session::base64url;
 use hallpass_session::keyring::MAX_KEYS;
@@ -18,8 +23,10 @@ use crate::clock::random_bytes;
 use crate::failure::Fault;
 use crate::keys::{check_value, label, name, proven_secret};
 use crate::master_key::MasterKey;
-use crate::store::{KeyKind, KeyRow};
+use crate::store::{KeyKind, KeyRow, Store, StoreError};
 
+/// How often a change is judged anew because keys changed meanwhile.
+const ATTEMPTS: u32 = 5;
 /// How long a key is published before it signs: twice the `keys_refresh_secs` (300) of edges.
 pub const PUBLISHED_BEFORE_SIGNING: Seconds = Seconds::new(600);
 /// The highest id of a renewal key: it has one byte.
@@ -53,6 +60,9 @@ pub enum KeyRefusal {
          keys remove`)"
     )]
     TooMany(&'static str),
+    /// Others changed keys again and again.
+    #[error("keys kept changing meanwhile, nothing was changed here: try again")]
+    Contended,
     /// A key cannot be made, opened or sealed.
     #[error("{0}")]
     Fault(String),
@@ -65,6 +75,33 @@ impl From<Fault> for KeyRefusal {
             other => format!("{other:?}"),
         })
     }
+}
+
+/// Has the keys written that `plan` makes of all there are; returns the number of the change and
+/// those keys. Nothing is written when `plan` changes none.
+///
+/// # Errors
+///
+/// What `plan` refuses, or why the table cannot be used.
+pub async fn change_keys<E>(
+    store: &dyn Store,
+    plan: impl Fn(&[KeyRow]) -> Result<Vec<KeyRow>, KeyRefusal>,
+) -> Result<(u64, Vec<KeyRow>), E>
+where
+    E: From<KeyRefusal> + From<StoreError>,
+{
+    for _ in 0..ATTEMPTS {
+        // Read first: a key that changes after it makes the change fail, never pass.
+        let seen = store.keys_seq().await?;
+        let changed = plan(&store.keys().await?)?;
+        if changed.is_empty() {
+            return Ok((seen, changed));
+        }
+        if let Some(number) = store.change_keys(seen, changed.clone()).await? {
+            return Ok((number, changed));
+        }
+    }
+    Err(KeyRefusal::Contended.into())
 }
 
 /// From when on a new key signs.
@@ -183,16 +220,23 @@ impl KeyMaker<'_> {
             SigningStart::AtOnce => self.now,
             SigningStart::AfterPublication => self.now.plus(PUBLISHED_BEFORE_SIGNING),
         };
-        if kind == KeyKind::Renewal {
-            return Ok(self.make_renewal(next_renewal_id(keys)?, signs_from)?);
-        }
-        let trusted = of_kind(keys, kind).filter(|row| row.removed_at.is_none());
-        if trusted.count() >= MAX_KEYS {
-            return Err(KeyRefusal::TooMany(kind.name()));
-        }
-        let current = signer(keys, kind, self.now).and_then(|row| SigningAlgorithm::parse(&row.alg));
-        let algorithm = algorithm.or(current).unwrap_or(SigningAlgorithm::EdDsa);
-        Ok(self.make_signing(kind, algorithm, signs_from)?)
+        let mut made = if kind == KeyKind::Renewal {
+            self.make_renewal(next_renewal_id(keys)?, signs_from)?
+        } else {
+            let trusted = of_kind(keys, kind).filter(|row| row.removed_at.is_none());
+            if trusted.count() >= MAX_KEYS {
+                return Err(KeyRefusal::TooMany(kind.name()));
+            }
+            let current = signer(keys, kind, self.now);
+            let current = current.and_then(|row| SigningAlgorithm::parse(&row.alg));
+            let algorithm = algorithm.or(current).unwrap_or(SigningAlgorithm::EdDsa);
+            self.make_signing(kind, algorithm, signs_from)?
+        };
+        // Later than every other, so that of two that sign from one second on the newer one does.
+        let latest = of_kind(keys, kind).map(|row| row.created_at).max();
+        let after = latest.map_or(self.now, |latest| latest.plus(Seconds::new(1)));
+        made.created_at = made.created_at.max(after);
+        Ok(made)
     }
 
     /// A key that signs at once, and the one it replaces, removed.
@@ -389,7 +433,9 @@ fn signer(keys: &[KeyRow], kind: KeyKind, now: UnixSeconds) -> Option<&KeyRow> {
             && row.signs_from <= now
             && row.retired_at.is_none_or(|retired| now < retired)
     };
-    of_kind(keys, kind).filter(may_sign).max_by_key(|row| order(row))
+    of_kind(keys, kind)
+        .filter(may_sign)
+        .max_by_key(|row| order(row))
 }
 
 /// Of keys that may sign, the greatest does.
@@ -440,7 +486,11 @@ mod tests {
     }
 
     fn kid_of(keys: &[KeyRow], kind: KeyKind) -> String {
-        keys.iter().find(|row| row.kind == kind).unwrap().kid.clone()
+        keys.iter()
+            .find(|row| row.kind == kind)
+            .unwrap()
+            .kid
+            .clone()
     }
 
     #[test]
@@ -515,7 +565,8 @@ mod tests {
     #[test]
     fn retired_key_is_trusted_and_steps_in_no_more() {
         let (mut keys, kid) = rotated(KeyKind::Renewal);
-        write(&mut keys, retire(&keys, KeyKind::Renewal, "1", LATER).unwrap());
+        let retired = retire(&keys, KeyKind::Renewal, "1", LATER).unwrap();
+        write(&mut keys, retired);
 
         let opened = Keys::open(&keys, None, "issuer").unwrap();
 
@@ -529,7 +580,8 @@ mod tests {
     #[test]
     fn removed_renewal_key_keeps_its_id() {
         let (mut keys, _) = rotated(KeyKind::Renewal);
-        write(&mut keys, remove(&keys, KeyKind::Renewal, "1", LATER).unwrap());
+        let removed = remove(&keys, KeyKind::Renewal, "1", LATER).unwrap();
+        write(&mut keys, removed);
 
         let opened = Keys::open(&keys, None, "issuer").unwrap();
         let start = SigningStart::AtOnce;

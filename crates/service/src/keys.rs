@@ -295,7 +295,10 @@ fn signer(signers: &[Signer], now: UnixSeconds) -> Result<&SigningKey, Fault> {
 }
 
 fn jwks(signers: &[Signer]) -> Value {
-    let keys: Vec<Value> = signers.iter().map(|signer| signer.key.public_jwk()).collect();
+    let keys: Vec<Value> = signers
+        .iter()
+        .map(|signer| signer.key.public_jwk())
+        .collect();
     json!({"keys": keys})
 }
 

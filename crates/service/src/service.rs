@@ -12,11 +12,12 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::edges::Edges;
 use crate::failure::Failure;
-use crate::keys::{Keys, first_keys};
+use crate::key_changes::{KeyMaker, change_keys, first_keys};
+use crate::keys::Keys;
 use crate::list::ListMemory;
 use crate::master_key::MasterKey;
 use crate::metrics::Metrics;
-use crate::store::{Revocation, Store};
+use crate::store::{KeyRow, Revocation, Store};
 
 /// A running session service.
 pub struct Service {
@@ -50,6 +51,12 @@ impl Service {
         let first = first_keys(master.as_ref(), &settings.issuer, clock.now())?;
         store.add_first_keys(first).await?;
         store.note_token_lifetime(settings.token_lifetime).await?;
+        let maker = KeyMaker {
+            master: master.as_ref(),
+            issuer: &settings.issuer,
+            now: clock.now(),
+        };
+        seal_keys(&*store, &maker).await?;
         let keys = Keys::open(&store.keys().await?, master.as_ref(), &settings.issuer)?;
         Ok(Self {
             edges: Edges::new(clock.unix_ms()),
@@ -74,11 +81,8 @@ impl Service {
     /// Reads the keys anew: another process may have changed them.
     pub(crate) async fn reload_keys(&self) -> Result<Arc<Keys>, Failure> {
         let rows = self.store.keys().await?;
-        let keys = Arc::new(Keys::open(
-            &rows,
-            self.master.as_ref(),
-            &self.settings.issuer,
-        )?);
+        let master = self.master.as_ref();
+        let keys = Arc::new(self.keys().reopen(&rows, master, &self.settings.issuer)?);
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&keys);
         Ok(keys)
     }
@@ -144,6 +148,20 @@ impl Service {
     pub async fn close(&self) {
         self.store.close().await;
     }
+}
+
+/// Seals keys that rest in clear, once there is a master key.
+async fn seal_keys(store: &dyn Store, maker: &KeyMaker<'_>) -> Result<(), Failure> {
+    let plan = |keys: &[KeyRow]| Ok(maker.seal_those_in_clear(keys)?);
+    let (_, sealed) = change_keys::<Failure>(store, plan).await?;
+    if !sealed.is_empty() {
+        tracing::warn!(
+            keys = sealed.len(),
+            "keys that rested in clear are sealed now; copies of the database made before still \
+             hold them in clear: rotate them if others may have such a copy"
+        );
+    }
+    Ok(())
 }
 
 impl std::fmt::Debug for Service {

@@ -14,14 +14,12 @@ use super::{CommandError, Everywhere, report};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{DEVELOPMENT_ISSUER, GivenSettings};
 use crate::key_changes::{
-    KeyMaker, KeyRefusal, KeyStanding, SigningStart, remove, retire, standing, stopped_signing,
+    KeyMaker, KeyRefusal, KeyStanding, SigningStart, change_keys, remove, retire, standing,
+    stopped_signing,
 };
 use crate::keys::Keys;
 use crate::master_key::MasterKey;
 use crate::store::{KeyKind, KeyRow, Store};
-
-/// How often a change is judged anew because keys changed meanwhile.
-const ATTEMPTS: u32 = 5;
 
 #[derive(Subcommand)]
 pub(super) enum KeysCommand {
@@ -167,12 +165,12 @@ async fn dispatch(
                 bound.prove(keys)?;
                 Ok(vec![bound.maker().rotate(keys, kind, alg, start)?])
             };
-            report_change(everywhere, change(store, plan).await?);
+            report_change(everywhere, &change(store, plan).await?);
             Ok(())
         }
         KeysCommand::Retire { key } => {
             let plan = |keys: &[KeyRow]| Ok(vec![retire(keys, key.kind, &key.kid, now_second())?]);
-            report_change(everywhere, change(store, plan).await?);
+            report_change(everywhere, &change(store, plan).await?);
             Ok(())
         }
         KeysCommand::Remove {
@@ -197,7 +195,7 @@ async fn dispatch(
                 };
                 Ok(maker.reseal(keys, bound.master.as_ref())?)
             };
-            report_change(everywhere, change(store, plan).await?);
+            report_change(everywhere, &change(store, plan).await?);
             Ok(())
         }
     }
@@ -250,7 +248,7 @@ async fn remove_key(
             )));
         }
     }
-    report_change(everywhere, change(store, plan).await?);
+    report_change(everywhere, &change(store, plan).await?);
     Ok(())
 }
 
@@ -264,28 +262,19 @@ async fn sessions_of_key(
     let Some(row) = keys.iter().find(|row| key.is(row)) else {
         return Ok(0);
     };
-    let until = stopped_signing(keys, row, now).unwrap_or(UnixSeconds::new(i64::MAX as u64));
+    let until = stopped_signing(keys, row, now).unwrap_or(UnixSeconds::new(u64::MAX));
     Ok(store.count_renewed_between(row.signs_from, until).await?)
 }
 
-/// Judges, writes if the keys are still those that were judged, else judges anew.
+/// Makes the change and reads how the keys then stand.
 async fn change(
     store: &dyn Store,
     plan: impl Fn(&[KeyRow]) -> Result<Vec<KeyRow>, KeyRefusal>,
 ) -> Result<Changed, CommandError> {
-    for _ in 0..ATTEMPTS {
-        // Read first: a key that changes after it makes the change below fail, never pass.
-        let seen = store.keys_seq().await?;
-        let changed = plan(&store.keys().await?)?;
-        if let Some(number) = store.change_keys(seen, changed.clone()).await? {
-            let keys = store.keys().await?;
-            let keys = changed.iter().map(|row| listed(&keys, row)).collect();
-            return Ok(Changed { number, keys });
-        }
-    }
-    Err(CommandError::No(
-        "keys kept changing meanwhile; nothing was changed here, try again".to_owned(),
-    ))
+    let (number, changed) = change_keys::<CommandError>(store, plan).await?;
+    let keys = store.keys().await?;
+    let keys = changed.iter().map(|row| listed(&keys, row)).collect();
+    Ok(Changed { number, keys })
 }
 
 /// Issuer and master key, read.
@@ -342,8 +331,8 @@ fn now_second() -> UnixSeconds {
     SystemClock::default().now()
 }
 
-fn report_change(everywhere: &Everywhere, changed: Changed) {
-    report::write(everywhere.format(), &changed, |changed| {
+fn report_change(everywhere: &Everywhere, changed: &Changed) {
+    report::write(everywhere.format(), changed, |changed| {
         describe(&changed.keys, "nothing to change")
     });
 }

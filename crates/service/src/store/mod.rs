@@ -386,6 +386,20 @@ pub trait Store: Send + Sync + 'static {
     /// Adds each key whose kind has none yet.
     async fn add_first_keys(&self, keys: Vec<KeyRow>) -> Result<(), StoreError>;
 
+    /// Number of the last change of any key.
+    async fn keys_seq(&self) -> Result<u64, StoreError>;
+
+    /// Writes these keys, under one number, in place of those with their ids; `None` if any key was
+    /// changed since number `seen`.
+    async fn change_keys(&self, seen: u64, keys: Vec<KeyRow>) -> Result<Option<u64>, StoreError>;
+
+    /// How many live sessions were last renewed from `from` on and before `until`.
+    async fn count_renewed_between(
+        &self,
+        from: UnixSeconds,
+        until: UnixSeconds,
+    ) -> Result<u64, StoreError>;
+
     /// Every credential, revoked ones included.
     async fn credentials(&self) -> Result<Vec<CredentialRow>, StoreError>;
 

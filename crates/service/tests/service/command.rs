@@ -12,13 +12,13 @@ use tempfile::TempDir;
 const HALLPASS: &str = env!("CARGO_BIN_EXE_hallpass");
 
 /// A served database; killed when dropped.
-struct Served {
-    child: Child,
-    url: String,
+pub(crate) struct Served {
+    pub(crate) child: Child,
+    pub(crate) url: String,
 }
 
 impl Served {
-    fn start(folder: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
         let mut child = command(folder)
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
@@ -40,7 +40,12 @@ impl Served {
         }
     }
 
-    async fn post(&self, path: &str, credential: &str, body: &Value) -> reqwest::Response {
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        credential: &str,
+        body: &Value,
+    ) -> reqwest::Response {
         let request = reqwest::Client::new().post(format!("{}{path}", self.url));
         request
             .bearer_auth(credential)
@@ -50,7 +55,7 @@ impl Served {
             .unwrap()
     }
 
-    async fn create(&self, app: &str) -> Created {
+    pub(crate) async fn create(&self, app: &str) -> Created {
         self.post("/v1/sessions", app, &creation("ada"))
             .await
             .json()
@@ -58,14 +63,14 @@ impl Served {
             .unwrap()
     }
 
-    async fn renew(&self, edge: &str, token: &str) -> Renewed {
+    pub(crate) async fn renew(&self, edge: &str, token: &str) -> Renewed {
         let answer = self
             .post("/v1/edge/renew", edge, &json!({"renewal_token": token}))
             .await;
         answer.json().await.unwrap()
     }
 
-    fn terminate(mut self) -> i32 {
+    pub(crate) fn terminate(mut self) -> i32 {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -86,17 +91,17 @@ impl Drop for Served {
     }
 }
 
-fn command(folder: &Path) -> Command {
+pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(HALLPASS);
     command.current_dir(folder).env_clear();
     command
 }
 
-fn run(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Output {
     command(folder).args(arguments).output().unwrap()
 }
 
-fn said(folder: &Path, arguments: &[&str]) -> String {
+pub(crate) fn said(folder: &Path, arguments: &[&str]) -> String {
     let output = run(folder, arguments);
     assert!(
         output.status.success(),
@@ -110,7 +115,7 @@ fn said(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// Exit code and complaint of a command that fails.
-fn failed(folder: &Path, arguments: &[&str]) -> (i32, String) {
+pub(crate) fn failed(folder: &Path, arguments: &[&str]) -> (i32, String) {
     let output = run(folder, arguments);
     assert!(output.stdout.is_empty(), "reports belong to success");
     (
@@ -119,11 +124,11 @@ fn failed(folder: &Path, arguments: &[&str]) -> (i32, String) {
     )
 }
 
-fn credential(folder: &Path, scope: &str) -> String {
+pub(crate) fn credential(folder: &Path, scope: &str) -> String {
     said(folder, &["credentials", "create", "--scope", scope])
 }
 
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 

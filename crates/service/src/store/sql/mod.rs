@@ -22,6 +22,7 @@
 mod creation;
 mod dialect;
 mod fault;
+mod key_changes;
 mod lane;
 mod pool;
 mod register;
@@ -219,6 +220,22 @@ impl Store for SqlStore {
 
     async fn add_first_keys(&self, keys: Vec<KeyRow>) -> Result<(), StoreError> {
         self.lane.run(register::AddFirstKeys(keys)).await
+    }
+
+    async fn keys_seq(&self) -> Result<u64, StoreError> {
+        key_changes::keys_seq(&self.pool).await
+    }
+
+    async fn change_keys(&self, seen: u64, keys: Vec<KeyRow>) -> Result<Option<u64>, StoreError> {
+        self.lane.run(key_changes::ChangeKeys { seen, keys }).await
+    }
+
+    async fn count_renewed_between(
+        &self,
+        from: UnixSeconds,
+        until: UnixSeconds,
+    ) -> Result<u64, StoreError> {
+        key_changes::count_renewed_between(&self.pool, from, until, self.now.read()).await
     }
 
     async fn credentials(&self) -> Result<Vec<CredentialRow>, StoreError> {

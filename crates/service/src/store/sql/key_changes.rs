@@ -1,0 +1,87 @@
+//! Changing keys, and what a change would hit.
+
+use async_trait::async_trait;
+use hallpass_session::time::UnixSeconds;
+
+use super::lane::Work;
+use super::pool::Pool;
+use super::rows::number;
+use super::statement::Statement;
+use super::transaction::Transaction;
+use crate::store::{KeyRow, StoreError};
+
+/// Keys to write, if none was changed since number `seen`.
+pub(super) struct ChangeKeys {
+    pub(super) seen: u64,
+    pub(super) keys: Vec<KeyRow>,
+}
+
+#[async_trait]
+impl Work for ChangeKeys {
+    type Output = Option<u64>;
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<Option<u64>, StoreError> {
+        if tx.keys_seq() != self.seen {
+            return Ok(None);
+        }
+        for key in &self.keys {
+            write_key(tx, key).await?;
+        }
+        Ok(Some(tx.advance_for_key()))
+    }
+}
+
+/// Writes a key in place of the one with its id, if there is one.
+async fn write_key(tx: &mut Transaction<'_>, key: &KeyRow) -> Result<(), StoreError> {
+    static DELETE: Statement = Statement::new("DELETE FROM keyring WHERE kind = $1 AND kid = $2");
+    static INSERT: Statement = Statement::new(
+        "INSERT INTO keyring (kind, kid, alg, public_jwk, secret, sealed, check_value, created_at, \
+         signs_from, retired_at, removed_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    );
+    let delete = DELETE.bind(key.kind.name()).bind(&key.kid);
+    tx.execute(delete).await?;
+    let insert = INSERT
+        .bind(key.kind.name())
+        .bind(&key.kid)
+        .bind(&key.alg)
+        .bind(&key.public_jwk)
+        .bind(&key.secret[..])
+        .bind(key.sealed)
+        .bind(&key.check_value)
+        .bind(key.created_at)
+        .bind(key.signs_from)
+        .bind(stored(key.retired_at))
+        .bind(stored(key.removed_at));
+    tx.execute(insert).await.map(drop)
+}
+
+/// Number of the last change of any key.
+pub(super) async fn keys_seq(pool: &Pool) -> Result<u64, StoreError> {
+    static SEQ: Statement = Statement::new("SELECT keys_seq FROM head WHERE id = 1");
+    let row = pool.connection().await?.get().one(SEQ.plain()).await?;
+    number(&row, "keys_seq")
+}
+
+/// Live sessions that were last renewed from `from` on and before `until`.
+pub(super) async fn count_renewed_between(
+    pool: &Pool,
+    from: UnixSeconds,
+    until: UnixSeconds,
+    now: UnixSeconds,
+) -> Result<u64, StoreError> {
+    static COUNT: Statement = Statement::new(
+        "SELECT COUNT(*) AS live FROM sessions s JOIN renewals n ON n.sid = s.sid \
+         CROSS JOIN watermark w LEFT JOIN revocations r ON r.sid = s.sid \
+         WHERE n.confirmed_at >= $1 AND n.confirmed_at < $2 AND r.sid IS NULL \
+         AND s.created_at >= w.revoked_before AND s.ends_at > $3 \
+         AND n.confirmed_at + s.idle_secs > $4",
+    );
+    let count = COUNT.bind(from).bind(until).bind(now).bind(now);
+    let row = pool.connection().await?.get().one(count).await?;
+    number(&row, "live")
+}
+
+fn stored(time: Option<UnixSeconds>) -> Option<i64> {
+    time.map(|time| i64::try_from(time.get()).unwrap_or(i64::MAX))
+}
