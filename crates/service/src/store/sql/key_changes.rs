@@ -20,6 +20,9 @@ pub(super) struct ChangeKeys {
 impl Work for ChangeKeys {
     type Output = Option<u64>;
 
+    /// Renewals read the number of the last change, to notice it.
+    const CHANGES_WATERMARK: bool = true;
+
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Option<u64>, StoreError> {
         if tx.keys_seq() != self.seen {
             return Ok(None);
@@ -27,7 +30,7 @@ impl Work for ChangeKeys {
         for key in &self.keys {
             write_key(tx, key).await?;
         }
-        Ok(Some(tx.advance_for_key()))
+        tx.advance_for_key().await.map(Some)
     }
 }
 

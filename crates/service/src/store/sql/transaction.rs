@@ -144,11 +144,6 @@ impl<'c> Transaction<'c> {
         &self.state.head.epoch
     }
 
-    /// Number of the last change of any key, in this transaction or before it.
-    pub(super) const fn keys_seq(&self) -> u64 {
-        self.state.head.keys_seq
-    }
-
     /// Longest token lifetime ever configured.
     pub(super) const fn longest_token(&self) -> Seconds {
         self.state.issuance.longest_token
