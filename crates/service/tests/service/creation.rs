@@ -1,5 +1,6 @@
 //! Creating sessions: bounds, repetition, limits.
 
+use crate::database::{Database, on_each_database};
 use crate::running::{Answer, Running, answer, creation};
 use hallpass_session::wire::{Created, Sessions};
 use reqwest::{Method, StatusCode};
@@ -18,9 +19,8 @@ impl Running {
     }
 }
 
-#[tokio::test]
-async fn repeated_key_makes_one_session() {
-    let service = Running::start().await;
+async fn repeated_key_makes_one_session(database: Database) {
+    let service = Running::start(database).await;
 
     let one: Created = service
         .create_as("k", &creation("ada"))
@@ -38,9 +38,8 @@ async fn repeated_key_makes_one_session() {
     service.renewed(&one.renewal_token).await;
 }
 
-#[tokio::test]
-async fn repeated_key_is_forgotten_after_a_day() {
-    let service = Running::start().await;
+async fn repeated_key_is_forgotten_after_a_day(database: Database) {
+    let service = Running::start(database).await;
     let one: Created = service
         .create_as("k", &creation("ada"))
         .await
@@ -54,9 +53,8 @@ async fn repeated_key_is_forgotten_after_a_day() {
     assert_ne!(one.session.sid, two.session.sid);
 }
 
-#[tokio::test]
-async fn repeated_key_for_something_else_is_refused() {
-    let service = Running::start().await;
+async fn repeated_key_for_something_else_is_refused(database: Database) {
+    let service = Running::start(database).await;
     service.create_as("k", &creation("ada")).await;
 
     service
@@ -73,9 +71,8 @@ async fn repeated_key_for_something_else_is_refused() {
         .refused(400, "request_malformed");
 }
 
-#[tokio::test]
-async fn repeated_key_does_not_revive_an_ended_session() {
-    let service = Running::start().await;
+async fn repeated_key_does_not_revive_an_ended_session(database: Database) {
+    let service = Running::start(database).await;
     service.create_as("k", &creation("ada")).await;
     service
         .delete("/v1/subjects/YWRh/sessions", &service.app)
@@ -87,9 +84,8 @@ async fn repeated_key_does_not_revive_an_ended_session() {
         .refused(409, "idempotent_session_ended");
 }
 
-#[tokio::test]
-async fn limit_ends_the_oldest_session() {
-    let service = Running::start_with("sessions_per_subject_max = 2").await;
+async fn limit_ends_the_oldest_session(database: Database) {
+    let service = Running::start_with(database, "sessions_per_subject_max = 2").await;
     let first = service.create("ada").await;
     for _ in 0..2 {
         service.advance(1);
@@ -110,9 +106,8 @@ async fn limit_ends_the_oldest_session() {
         .refused(401, "session_revoked");
 }
 
-#[tokio::test]
-async fn session_that_shall_not_persist_says_so_at_every_renewal() {
-    let service = Running::start().await;
+async fn session_that_shall_not_persist_says_so_at_every_renewal(database: Database) {
+    let service = Running::start(database).await;
     let mut body = creation("ada");
     body["persistent"] = json!(false);
     let created: Created = service
@@ -123,9 +118,8 @@ async fn session_that_shall_not_persist_says_so_at_every_renewal() {
     assert!(!service.renewed(&created.renewal_token).await.persistent);
 }
 
-#[tokio::test]
-async fn create_refuses_values_out_of_bounds_by_name() {
-    let service = Running::start().await;
+async fn create_refuses_values_out_of_bounds_by_name(database: Database) {
+    let service = Running::start(database).await;
     let cases = [
         ("subject", json!("")),
         ("subject", json!("a b")),
@@ -152,9 +146,8 @@ async fn create_refuses_values_out_of_bounds_by_name() {
     );
 }
 
-#[tokio::test]
-async fn largest_session_fits_its_header_and_cookie() {
-    let service = Running::start().await;
+async fn largest_session_fits_its_header_and_cookie(database: Database) {
+    let service = Running::start(database).await;
     let mut body = creation(&"s".repeat(255));
     body["amr"] = json!(vec!["m".repeat(64); 8]);
     body["ext"] = json!({"a": "x".repeat(1024 - r#"{"a":""}"#.len())});
@@ -172,3 +165,14 @@ async fn largest_session_fits_its_header_and_cookie() {
     );
     assert!(created.headers.set_session.len() <= 8192);
 }
+
+on_each_database![
+    repeated_key_makes_one_session,
+    repeated_key_is_forgotten_after_a_day,
+    repeated_key_for_something_else_is_refused,
+    repeated_key_does_not_revive_an_ended_session,
+    limit_ends_the_oldest_session,
+    session_that_shall_not_persist_says_so_at_every_renewal,
+    create_refuses_values_out_of_bounds_by_name,
+    largest_session_fits_its_header_and_cookie,
+];

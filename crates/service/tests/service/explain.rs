@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::database::{Database, on_each_database};
 use crate::running::Running;
 use hallpass_session::base64url;
 use hallpass_session::claims::SessionClaims;
@@ -398,13 +399,12 @@ fn inspect_shows_claims_that_nobody_vouches_for() {
     assert_eq!(code(&inspect("nonsense", &[])), 1);
 }
 
-#[tokio::test]
-async fn explain_judges_by_the_table_when_no_file_is_given() {
-    let running = Running::start().await;
+async fn explain_judges_by_the_table_when_no_file_is_given(database: Database) {
+    let running = Running::start(database).await;
     let (kept, ended) = (running.create("ada").await, running.create("ada").await);
     let path = format!("/v1/sessions/{}", ended.session.sid);
     running.delete(&path, &running.app).await;
-    let url = format!("sqlite://{}", running.database().display());
+    let url = running.table.url();
     let at = running.now().to_string();
     let folder = tempfile::tempdir().unwrap();
     let explain = |token: &str, url: &str| {
@@ -415,7 +415,17 @@ async fn explain_judges_by_the_table_when_no_file_is_given() {
     assert_eq!(code(&explain(&kept.session_token, &url)), 0);
     let said = stdout(&explain(&ended.session_token, &url));
     assert!(said.contains("session_revoked, HTTP 401"), "{said}");
-    // A table that is not there is not made.
-    assert_eq!(code(&explain(&kept.session_token, "sqlite://absent.db")), 3);
-    assert!(!folder.path().join("absent.db").exists());
 }
+
+#[test]
+fn explain_makes_no_table_where_there_is_none() {
+    let case = Case::new();
+    let arguments = ["explain", "--database-url", "sqlite://absent.db"];
+
+    let output = run(case.folder.path(), &arguments, &case.token(7, NOW + 240));
+
+    assert_eq!(code(&output), 3);
+    assert!(!case.folder.path().join("absent.db").exists());
+}
+
+on_each_database![explain_judges_by_the_table_when_no_file_is_given,];

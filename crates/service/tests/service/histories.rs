@@ -1,4 +1,4 @@
-//! Random lives of a session, as in the model of docs/protocol.md §4, replayed on `SQLite`.
+//! Random lives of a session, as in the model of docs/protocol.md §4, replayed on each database.
 //!
 //! One holder: parallel tabs, lost, late and out-of-order answers never end the session. Two
 //! holders: once both have been answered, the second to renew is found out. Every single verdict is
@@ -7,10 +7,12 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::database::{Database, on_each_database};
 use crate::running::{FIREFOX, Running};
 use fastrand::Rng;
 use hallpass_service::failure::{Failure, Refusal};
 use hallpass_session::wire::{Client, RenewRequest};
+use sqlx::Row;
 
 /// Lives of each kind; the model itself was run with many more.
 const LIVES: u64 = 150;
@@ -288,17 +290,16 @@ async fn live(service: &Running, seed: u64, thief: bool) -> (Model, Vec<u64>, u6
 async fn stored_generation(service: &Running, sid: &str) -> u64 {
     let sid = hallpass_service::record::parse_sid(sid).unwrap();
     let mut sql = service.sql().await;
-    let row = sqlx::query("SELECT generation FROM renewals WHERE sid = ?")
-        .bind(&sid[..])
-        .fetch_one(&mut sql)
+    let rows = sqlx::query("SELECT sid, generation FROM renewals")
+        .fetch_all(&mut sql)
         .await
         .unwrap();
-    u64::try_from(sqlx::Row::get::<i64, _>(&row, 0)).unwrap()
+    let row = rows.iter().find(|row| row.get::<Vec<u8>, _>("sid") == sid);
+    u64::try_from(row.unwrap().get::<i64, _>("generation")).unwrap()
 }
 
-#[tokio::test]
-async fn lives_of_one_holder_are_never_ended() {
-    let service = Running::start().await;
+async fn lives_of_one_holder_are_never_ended(database: Database) {
+    let service = Running::start(database).await;
     for seed in 0..LIVES {
         let (model, _, generation) = live(&service, seed, false).await;
 
@@ -311,9 +312,8 @@ async fn lives_of_one_holder_are_never_ended() {
     }
 }
 
-#[tokio::test]
-async fn lives_with_a_thief_end_once_both_have_renewed() {
-    let service = Running::start().await;
+async fn lives_with_a_thief_end_once_both_have_renewed(database: Database) {
+    let service = Running::start(database).await;
     let (mut both, mut found) = (0, 0);
     for seed in 1_000..1_000 + LIVES {
         let (model, renewals, _) = live(&service, seed, true).await;
@@ -327,3 +327,8 @@ async fn lives_with_a_thief_end_once_both_have_renewed() {
     // A life may end before the second party's renewal falls outside the grace.
     assert!(found * 100 >= both * 95, "{found} of {both} found out");
 }
+
+on_each_database![
+    lives_of_one_holder_are_never_ended,
+    lives_with_a_thief_end_once_both_have_renewed,
+];

@@ -1,13 +1,13 @@
 //! One session's life, as app, edge and user see it.
 
+use crate::database::{Database, on_each_database};
 use crate::running::Running;
 use hallpass_session::base64url;
 use hallpass_session::wire::{Liveness, Revoked, Session, Sessions, SetSession};
 use reqwest::StatusCode;
 
-#[tokio::test]
-async fn session_lives_from_sign_in_to_sign_out() {
-    let service = Running::start().await;
+async fn session_lives_from_sign_in_to_sign_out(database: Database) {
+    let service = Running::start(database).await;
     let created = service.create("ada").await;
     let sid = created.session.sid.clone();
 
@@ -46,9 +46,8 @@ async fn session_lives_from_sign_in_to_sign_out() {
     assert_eq!(shown.ended.unwrap().reason, "signed_out");
 }
 
-#[tokio::test]
-async fn app_lists_and_ends_a_subjects_sessions() {
-    let service = Running::start().await;
+async fn app_lists_and_ends_a_subjects_sessions(database: Database) {
+    let service = Running::start(database).await;
     let kept = service.create("ada").await.session.sid;
     service.create("ada").await;
     service.create("grace").await;
@@ -74,9 +73,8 @@ async fn app_lists_and_ends_a_subjects_sessions() {
     assert_eq!((again.revoked, again.list), (0, revoked.list));
 }
 
-#[tokio::test]
-async fn admin_ends_every_session_there_is() {
-    let service = Running::start().await;
+async fn admin_ends_every_session_there_is(database: Database) {
+    let service = Running::start(database).await;
     let before = service.create("ada").await;
     service.create("grace").await;
 
@@ -96,9 +94,8 @@ async fn admin_ends_every_session_there_is() {
     service.renewed(&after.renewal_token).await;
 }
 
-#[tokio::test]
-async fn restart_on_the_same_file_loses_nobody() {
-    let service = Running::start().await;
+async fn restart_on_the_same_file_loses_nobody(database: Database) {
+    let service = Running::start(database).await;
     let created = service.create("ada").await;
     let confirmed = service.renewed(&created.renewal_token).await;
 
@@ -115,3 +112,10 @@ async fn restart_on_the_same_file_loses_nobody() {
     );
     assert_eq!(service.get("/readyz", "").await.body, "ready\n");
 }
+
+on_each_database![
+    session_lives_from_sign_in_to_sign_out,
+    app_lists_and_ends_a_subjects_sessions,
+    admin_ends_every_session_there_is,
+    restart_on_the_same_file_loses_nobody,
+];

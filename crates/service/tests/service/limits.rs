@@ -1,5 +1,6 @@
 //! Limits of size, time and attempts, and how the service stops.
 
+use crate::database::Database;
 use crate::running::{Running, answer, creation};
 use reqwest::{Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,7 +20,7 @@ impl Running {
 
 #[tokio::test]
 async fn head_that_is_too_long_or_has_too_many_lines_is_refused() {
-    let service = Running::start().await;
+    let service = Running::start(Database::Sqlite).await;
     let keys = || service.request(Method::GET, "/v1/edge/keys", &service.edge);
 
     let long = answer(keys().header("x-filler", "x".repeat(16 << 10))).await;
@@ -42,7 +43,7 @@ async fn head_that_is_too_long_or_has_too_many_lines_is_refused() {
 
 #[tokio::test]
 async fn body_that_does_not_arrive_is_refused_in_time() {
-    let service = Running::start_with("request_timeout_ms = 200").await;
+    let service = Running::start_with(Database::Sqlite, "request_timeout_ms = 200").await;
     let head = format!(
         "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
          Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{",
@@ -57,7 +58,7 @@ async fn body_that_does_not_arrive_is_refused_in_time() {
 
 #[tokio::test]
 async fn attempts_are_limited_and_good_credentials_are_not() {
-    let service = Running::start().await;
+    let service = Running::start(Database::Sqlite).await;
     for _ in 0..100 {
         let refused = service.get("/v1/edge/keys", "guess").await;
         refused.refused(401, "credential_invalid");
@@ -82,7 +83,7 @@ async fn attempts_are_limited_and_good_credentials_are_not() {
 
 #[tokio::test]
 async fn every_answer_has_an_id_of_its_own() {
-    let service = Running::start().await;
+    let service = Running::start(Database::Sqlite).await;
     let request = || {
         let request = service.request(Method::GET, "/healthz", "");
         request.header("x-request-id", "chosen-by-the-caller")
@@ -97,7 +98,7 @@ async fn every_answer_has_an_id_of_its_own() {
 
 #[tokio::test]
 async fn leaving_service_is_not_ready_and_serves_on() {
-    let service = Running::start().await;
+    let service = Running::start(Database::Sqlite).await;
     assert_eq!(service.get("/readyz", "").await.body, "ready\n");
 
     service.service.leave();
@@ -110,7 +111,7 @@ async fn leaving_service_is_not_ready_and_serves_on() {
 
 #[tokio::test]
 async fn stopping_service_answers_what_is_in_flight() {
-    let service = Running::start().await;
+    let service = Running::start(Database::Sqlite).await;
     let header = service
         .get("/v1/edge/revocations?edge=a", &service.edge)
         .await

@@ -1,11 +1,14 @@
-//! The service over HTTP, on a real `SQLite` file, with a clock that the tests move.
+//! The service over HTTP, on real databases, with a clock that the tests move.
 //!
-//! `running` starts one; each other file tests one idea. `command` runs the real binary.
+//! `database` makes a table and a test of each behaviour on each database; `running` starts a
+//! service; each other file tests one idea. `command` runs the real binary.
 
 #[cfg(test)]
 mod command;
 #[cfg(test)]
 mod creation;
+#[cfg(test)]
+mod database;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]

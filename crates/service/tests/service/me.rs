@@ -1,5 +1,6 @@
 //! What a user's own token lets them see and do.
 
+use crate::database::{Database, on_each_database};
 use crate::running::{Answer, Running, answer};
 use hallpass_session::wire::{InForce, Revoked, Sessions};
 use reqwest::{Method, StatusCode};
@@ -29,9 +30,8 @@ impl Running {
     }
 }
 
-#[tokio::test]
-async fn user_ends_one_of_their_other_sessions() {
-    let service = Running::start().await;
+async fn user_ends_one_of_their_other_sessions(database: Database) {
+    let service = Running::start(database).await;
     let here = service.create("ada").await;
     let there = service.create("ada").await;
 
@@ -52,9 +52,8 @@ async fn user_ends_one_of_their_other_sessions() {
         .refused(401, "session_revoked");
 }
 
-#[tokio::test]
-async fn user_ends_all_others_and_stays() {
-    let service = Running::start().await;
+async fn user_ends_all_others_and_stays(database: Database) {
+    let service = Running::start(database).await;
     let here = service.create("ada").await;
     service.create("ada").await;
     service.create("ada").await;
@@ -83,9 +82,8 @@ async fn user_ends_all_others_and_stays() {
     );
 }
 
-#[tokio::test]
-async fn session_of_somebody_else_answers_as_one_that_does_not_exist() {
-    let service = Running::start().await;
+async fn session_of_somebody_else_answers_as_one_that_does_not_exist(database: Database) {
+    let service = Running::start(database).await;
     let ada = service.create("ada").await;
     let grace = service.create("grace").await;
 
@@ -117,9 +115,8 @@ async fn session_of_somebody_else_answers_as_one_that_does_not_exist() {
     );
 }
 
-#[tokio::test]
-async fn expired_token_ends_its_own_session_and_no_other() {
-    let service = Running::start().await;
+async fn expired_token_ends_its_own_session_and_no_other(database: Database) {
+    let service = Running::start(database).await;
     let here = service.create("ada").await;
     let there = service.create("ada").await;
     service.advance(301);
@@ -146,9 +143,8 @@ async fn expired_token_ends_its_own_session_and_no_other() {
     );
 }
 
-#[tokio::test]
-async fn renewal_token_ends_its_own_session_and_no_other() {
-    let service = Running::start().await;
+async fn renewal_token_ends_its_own_session_and_no_other(database: Database) {
+    let service = Running::start(database).await;
     let here = service.create("ada").await;
     let there = service.create("ada").await;
     let end = async |body: Value| {
@@ -171,10 +167,9 @@ async fn renewal_token_ends_its_own_session_and_no_other() {
     assert_eq!(ended.json::<Revoked>(StatusCode::OK).revoked, 1);
 }
 
-#[tokio::test]
-async fn token_that_is_none_of_ours_is_refused() {
-    let service = Running::start().await;
-    let stranger = Running::start().await.create("ada").await;
+async fn token_that_is_none_of_ours_is_refused(database: Database) {
+    let service = Running::start(database).await;
+    let stranger = Running::start(database).await.create("ada").await;
     let own = service.create("ada").await;
     let cut = &own.session_token[..own.session_token.len() - 1];
 
@@ -201,9 +196,8 @@ async fn token_that_is_none_of_ours_is_refused() {
     answer(twice).await.refused(400, "request_malformed");
 }
 
-#[tokio::test]
-async fn revoke_refuses_impossible_combinations() {
-    let service = Running::start().await;
+async fn revoke_refuses_impossible_combinations(database: Database) {
+    let service = Running::start(database).await;
     let token = service.create("ada").await.session_token;
     for body in [
         json!({}),
@@ -220,9 +214,8 @@ async fn revoke_refuses_impossible_combinations() {
     }
 }
 
-#[tokio::test]
-async fn in_force_is_told_once_the_edge_has_polled_past_it() {
-    let service = Running::start().await;
+async fn in_force_is_told_once_the_edge_has_polled_past_it(database: Database) {
+    let service = Running::start(database).await;
     service.advance(60);
     let here = service.create("ada").await;
     let there = service.create("ada").await;
@@ -257,9 +250,8 @@ async fn in_force_is_told_once_the_edge_has_polled_past_it() {
     assert!(in_force().await.everywhere);
 }
 
-#[tokio::test]
-async fn in_force_is_told_after_the_bound_whatever_edges_do() {
-    let service = Running::start().await;
+async fn in_force_is_told_after_the_bound_whatever_edges_do(database: Database) {
+    let service = Running::start(database).await;
     service.advance(60);
     let here = service.create("ada").await;
     let there = service.create("ada").await;
@@ -283,3 +275,15 @@ async fn in_force_is_told_after_the_bound_whatever_edges_do() {
     service.advance(1);
     assert!(in_force().await.everywhere);
 }
+
+on_each_database![
+    user_ends_one_of_their_other_sessions,
+    user_ends_all_others_and_stays,
+    session_of_somebody_else_answers_as_one_that_does_not_exist,
+    expired_token_ends_its_own_session_and_no_other,
+    renewal_token_ends_its_own_session_and_no_other,
+    token_that_is_none_of_ours_is_refused,
+    revoke_refuses_impossible_combinations,
+    in_force_is_told_once_the_edge_has_polled_past_it,
+    in_force_is_told_after_the_bound_whatever_edges_do,
+];

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::database::{Database, on_each_database};
 use crate::running::Running;
 use hallpass_service::http::{metrics_router, serve};
 use hallpass_session::wire::Revoked;
@@ -27,9 +28,8 @@ impl Running {
     }
 }
 
-#[tokio::test]
-async fn metrics_count_what_happened() {
-    let service = Running::start().await;
+async fn metrics_count_what_happened(database: Database) {
+    let service = Running::start(database).await;
     let poll = service.get("/v1/edge/revocations", &service.edge).await;
     let head = poll.list_header().position.to;
     let created = service.create("ada").await;
@@ -91,9 +91,8 @@ async fn metrics_count_what_happened() {
     assert_eq!(newest, (head + 2).to_string(), "a replay and a revocation");
 }
 
-#[tokio::test]
-async fn metrics_say_how_far_edges_are() {
-    let service = Running::start().await;
+async fn metrics_say_how_far_edges_are(database: Database) {
+    let service = Running::start(database).await;
     let sid = service.create("ada").await.session.sid;
     let poll = async |edge: &str| {
         let path = format!("/v1/edge/revocations?edge={edge}");
@@ -132,9 +131,8 @@ async fn metrics_say_how_far_edges_are() {
     );
 }
 
-#[tokio::test]
-async fn metrics_name_nobody_and_have_no_series_that_callers_choose() {
-    let service = Running::start().await;
+async fn metrics_name_nobody_and_have_no_series_that_callers_choose(database: Database) {
+    let service = Running::start(database).await;
     let created = service.create("ada.lovelace").await;
     service.renewed(&created.renewal_token).await;
     let edge_id = "/v1/edge/revocations?edge=chosen-by-somebody";
@@ -162,9 +160,8 @@ async fn metrics_name_nobody_and_have_no_series_that_callers_choose() {
     }
 }
 
-#[tokio::test]
-async fn metrics_are_for_admins_or_for_their_own_address() {
-    let service = Running::start().await;
+async fn metrics_are_for_admins_or_for_their_own_address(database: Database) {
+    let service = Running::start(database).await;
     let refused = service.get("/metrics", &service.edge).await;
     refused.refused(403, "scope_insufficient");
     service
@@ -184,3 +181,10 @@ async fn metrics_are_for_admins_or_for_their_own_address() {
     assert_eq!(other.status(), StatusCode::NOT_FOUND);
     server.abort();
 }
+
+on_each_database![
+    metrics_count_what_happened,
+    metrics_say_how_far_edges_are,
+    metrics_name_nobody_and_have_no_series_that_callers_choose,
+    metrics_are_for_admins_or_for_their_own_address,
+];

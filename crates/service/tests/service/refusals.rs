@@ -1,8 +1,10 @@
 //! What callers get wrong, on every route.
 
-use crate::running::{Running, answer, creation};
+use crate::database::{Database, on_each_database};
+use crate::running::{Answer, Running, answer, creation};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::Executor;
 
 /// Every route that demands a credential, and the scope it demands.
 const ROUTES: [(&str, &str, &str); 13] = [
@@ -21,13 +23,27 @@ const ROUTES: [(&str, &str, &str); 13] = [
     ("POST", "/v1/revoked-before", "admin"),
 ];
 
+const JSON: &str = "application/json";
+
+impl Running {
+    /// A creation whose body is these bytes.
+    async fn create_from(&self, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+        let request = self.request(Method::POST, "/v1/sessions", &self.app);
+        answer(
+            request
+                .header("content-type", content_type)
+                .body(body.into()),
+        )
+        .await
+    }
+}
+
 fn method(name: &str) -> Method {
     name.parse().unwrap()
 }
 
-#[tokio::test]
-async fn every_route_demands_a_known_credential() {
-    let service = Running::start().await;
+async fn every_route_demands_a_known_credential(database: Database) {
+    let service = Running::start(database).await;
     let no_scheme = service.edge.clone();
     for (name, path, _) in ROUTES {
         for credential in [
@@ -55,9 +71,8 @@ async fn every_route_demands_a_known_credential() {
     }
 }
 
-#[tokio::test]
-async fn every_route_refuses_credentials_of_other_scopes() {
-    let service = Running::start().await;
+async fn every_route_refuses_credentials_of_other_scopes(database: Database) {
+    let service = Running::start(database).await;
     for (name, path, needed) in ROUTES {
         let held = [
             ("edge", &service.edge),
@@ -75,14 +90,10 @@ async fn every_route_refuses_credentials_of_other_scopes() {
     }
 }
 
-#[tokio::test]
-async fn revoked_credential_is_refused_at_once() {
-    let service = Running::start().await;
-    let mut sql = service.sql().await;
-    sqlx::query("UPDATE credentials SET revoked_at = 1 WHERE scope = 'edge'")
-        .execute(&mut sql)
-        .await
-        .unwrap();
+async fn revoked_credential_is_refused_at_once(database: Database) {
+    let service = Running::start(database).await;
+    let revoke = "UPDATE credentials SET revoked_at = 1 WHERE scope = 'edge'";
+    service.execute(revoke).await;
 
     service
         .get("/v1/edge/keys", &service.edge)
@@ -90,9 +101,8 @@ async fn revoked_credential_is_refused_at_once() {
         .refused(401, "credential_invalid");
 }
 
-#[tokio::test]
-async fn bodies_with_unknown_missing_or_wrong_members_are_refused() {
-    let service = Running::start().await;
+async fn bodies_with_unknown_missing_or_wrong_members_are_refused(database: Database) {
+    let service = Running::start(database).await;
     let with = |member: &str, value: Value| {
         let mut body = creation("ada");
         body[member] = value;
@@ -138,9 +148,8 @@ async fn bodies_with_unknown_missing_or_wrong_members_are_refused() {
         .refused(400, "request_malformed");
 }
 
-#[tokio::test]
-async fn wrong_members_are_named_and_no_value_is_repeated() {
-    let service = Running::start().await;
+async fn wrong_members_are_named_and_no_value_is_repeated(database: Database) {
+    let service = Running::start(database).await;
     let complaint = async |path: &str, body: Value| {
         let credential = if path == "/v1/sessions" {
             &service.app
@@ -165,9 +174,8 @@ async fn wrong_members_are_named_and_no_value_is_repeated() {
     );
 }
 
-#[tokio::test]
-async fn bodies_that_are_not_strict_json_are_refused() {
-    let service = Running::start().await;
+async fn bodies_that_are_not_strict_json_are_refused(database: Database) {
+    let service = Running::start(database).await;
     let good = creation("ada").to_string();
     let duplicate = good.replacen('{', r#"{"subject":"eve","#, 1);
     for body in [
@@ -175,39 +183,26 @@ async fn bodies_that_are_not_strict_json_are_refused() {
         "{",
         "null",
         "{}{}",
-        &duplicate,
+        duplicate.as_str(),
         "\u{feff}{}",
         &"[".repeat(10_000),
     ] {
-        let request = service.request(Method::POST, "/v1/sessions", &service.app);
-        let request = request
-            .header("content-type", "application/json")
-            .body(body.to_owned());
-        answer(request).await.refused(400, "request_malformed");
+        let refused = service.create_from(JSON, body).await;
+        refused.refused(400, "request_malformed");
     }
-    let not_utf8 = service.request(Method::POST, "/v1/sessions", &service.app);
-    let not_utf8 = not_utf8
-        .header("content-type", "application/json")
-        .body(vec![0xff, 0xfe]);
-    answer(not_utf8).await.refused(400, "request_malformed");
-    let form = service.request(Method::POST, "/v1/sessions", &service.app);
-    let form = form
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(good);
-    answer(form).await.refused(400, "request_malformed");
+    let not_utf8 = service.create_from(JSON, [0xff, 0xfe]).await;
+    not_utf8.refused(400, "request_malformed");
+    let form = "application/x-www-form-urlencoded";
+    let form = service.create_from(form, good).await;
+    form.refused(400, "request_malformed");
 }
 
-#[tokio::test]
-async fn body_over_the_limit_is_refused_at_the_byte() {
-    let service = Running::start().await;
+async fn body_over_the_limit_is_refused_at_the_byte(database: Database) {
+    let service = Running::start(database).await;
     let mut body = creation("ada").to_string();
     for (length, accepted) in [(65_535, true), (65_536, true), (65_537, false)] {
         body.push_str(&" ".repeat(length - body.len()));
-        let request = service.request(Method::POST, "/v1/sessions", &service.app);
-        let request = request
-            .header("content-type", "application/json")
-            .body(body.clone());
-        let got = answer(request).await;
+        let got = service.create_from(JSON, body.clone()).await;
         if accepted {
             assert_eq!(got.status, 201, "{}", got.body);
         } else {
@@ -216,9 +211,8 @@ async fn body_over_the_limit_is_refused_at_the_byte() {
     }
 }
 
-#[tokio::test]
-async fn head_over_the_limit_is_refused() {
-    let service = Running::start().await;
+async fn head_over_the_limit_is_refused(database: Database) {
+    let service = Running::start(database).await;
     let request = service.request(Method::GET, "/v1/edge/keys", &service.edge);
 
     let got = answer(request.header("x-filler", "x".repeat(200_000))).await;
@@ -226,9 +220,8 @@ async fn head_over_the_limit_is_refused() {
     assert_eq!(got.status, 431);
 }
 
-#[tokio::test]
-async fn unknown_paths_methods_and_ids_are_refused_alike() {
-    let service = Running::start().await;
+async fn unknown_paths_methods_and_ids_are_refused_alike(database: Database) {
+    let service = Running::start(database).await;
     service.get("/", "").await.refused(404, "path_unknown");
     service
         .get("/v1/edge/keys/", &service.edge)
@@ -271,15 +264,10 @@ async fn unknown_paths_methods_and_ids_are_refused_alike() {
         .refused(400, "request_malformed");
 }
 
-#[tokio::test]
-async fn database_that_cannot_be_used_is_an_outage() {
-    let service = Running::start().await;
+async fn database_that_cannot_be_used_is_an_outage(database: Database) {
+    let service = Running::start(database).await;
     let created = service.create("ada").await;
-    let mut sql = service.sql().await;
-    sqlx::query("DROP TABLE renewals")
-        .execute(&mut sql)
-        .await
-        .unwrap();
+    service.execute("DROP TABLE renewals").await;
 
     service
         .renew(&created.renewal_token)
@@ -295,15 +283,21 @@ async fn database_that_cannot_be_used_is_an_outage() {
     );
 }
 
-#[tokio::test]
-async fn locked_database_is_an_outage_and_heals_by_itself() {
-    let service = Running::start_with("request_timeout_ms = 100").await;
+async fn locked_database_is_an_outage_and_heals_by_itself(database: Database) {
+    let service = Running::start_with(database, "request_timeout_ms = 500").await;
     let created = service.create("ada").await;
+    let locks: &[&'static str] = match database {
+        Database::Sqlite => &["BEGIN IMMEDIATE"],
+        Database::Postgresql | Database::Mariadb => &[
+            "BEGIN",
+            "SELECT seq FROM head FOR UPDATE",
+            "SELECT generation FROM renewals FOR UPDATE",
+        ],
+    };
     let mut other = service.sql().await;
-    sqlx::query("BEGIN IMMEDIATE")
-        .execute(&mut other)
-        .await
-        .unwrap();
+    for lock in locks {
+        other.execute(*lock).await.unwrap();
+    }
 
     service
         .renew(&created.renewal_token)
@@ -314,7 +308,7 @@ async fn locked_database_is_an_outage_and_heals_by_itself() {
         .await
         .json::<Value>(reqwest::StatusCode::OK);
 
-    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    other.execute("COMMIT").await.unwrap();
     let mut answer = service.renew(&created.renewal_token).await;
     while answer.status == 503 {
         answer = service.renew(&created.renewal_token).await;
@@ -322,9 +316,8 @@ async fn locked_database_is_an_outage_and_heals_by_itself() {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-#[tokio::test]
-async fn answers_are_never_stored() {
-    let service = Running::start().await;
+async fn answers_are_never_stored(database: Database) {
+    let service = Running::start(database).await;
     service.create("ada").await;
     for (path, credential) in [
         ("/v1/edge/keys", &service.edge),
@@ -340,3 +333,18 @@ async fn answers_are_never_stored() {
         );
     }
 }
+
+on_each_database![
+    every_route_demands_a_known_credential,
+    every_route_refuses_credentials_of_other_scopes,
+    revoked_credential_is_refused_at_once,
+    bodies_with_unknown_missing_or_wrong_members_are_refused,
+    wrong_members_are_named_and_no_value_is_repeated,
+    bodies_that_are_not_strict_json_are_refused,
+    body_over_the_limit_is_refused_at_the_byte,
+    head_over_the_limit_is_refused,
+    unknown_paths_methods_and_ids_are_refused_alike,
+    database_that_cannot_be_used_is_an_outage,
+    locked_database_is_an_outage_and_heals_by_itself,
+    answers_are_never_stored,
+];

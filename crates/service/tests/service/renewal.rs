@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::database::{Database, on_each_database};
 use crate::running::{FIREFOX, Running, START};
 use futures_join::join_all;
 use hallpass_session::base64url;
@@ -35,14 +36,21 @@ async fn confirmed(service: &Running) -> (i64, Vec<u8>) {
     (row.get("generation"), row.get("branch"))
 }
 
+/// Of two tokens given out for one, the first is confirmed: the second.
+async fn sibling_of_the_confirmed(service: &Running) -> String {
+    let first = service.create("ada").await.renewal_token;
+    let (one, two) = (service.renewed(&first).await, service.renewed(&first).await);
+    service.renewed(&one.renewal_token).await;
+    two.renewal_token
+}
+
 fn claims(token: &str) -> SessionClaims {
     let payload = base64url::decode(token.split('.').nth(1).unwrap()).unwrap();
     SessionClaims::parse(serde_json::from_slice(&payload).unwrap()).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn identical_renewals_at_once_each_get_a_good_answer_and_one_write() {
-    let service = Arc::new(Running::start().await);
+async fn identical_renewals_at_once_each_get_a_good_answer_and_one_write(database: Database) {
+    let service = Arc::new(Running::start(database).await);
     let first = service.create("ada").await.renewal_token;
     let ask = |_| {
         let (service, first) = (Arc::clone(&service), first.clone());
@@ -67,9 +75,8 @@ async fn identical_renewals_at_once_each_get_a_good_answer_and_one_write() {
     );
 }
 
-#[tokio::test]
-async fn confirmed_token_is_answered_again_whenever_it_comes() {
-    let service = Running::start().await;
+async fn confirmed_token_is_answered_again_whenever_it_comes(database: Database) {
+    let service = Running::start(database).await;
     let first = service.create("ada").await.renewal_token;
     service.renewed(&first).await;
     let state = confirmed(&service).await;
@@ -86,20 +93,17 @@ async fn confirmed_token_is_answered_again_whenever_it_comes() {
     );
 }
 
-#[tokio::test]
-async fn sibling_is_tolerated_within_the_grace_only() {
+async fn sibling_is_tolerated_within_the_grace_only(database: Database) {
     for (late, verdict) in [
         (9, None),
         (10, Some("renewal_reused")),
         (11, Some("renewal_reused")),
     ] {
-        let service = Running::start().await;
-        let first = service.create("ada").await.renewal_token;
-        let (one, two) = (service.renewed(&first).await, service.renewed(&first).await);
-        service.renewed(&one.renewal_token).await;
+        let service = Running::start(database).await;
+        let sibling = sibling_of_the_confirmed(&service).await;
         service.advance(late);
 
-        let answer = service.renew(&two.renewal_token).await;
+        let answer = service.renew(&sibling).await;
 
         match verdict {
             None => assert_eq!(answer.status, StatusCode::OK),
@@ -108,22 +112,18 @@ async fn sibling_is_tolerated_within_the_grace_only() {
     }
 }
 
-#[tokio::test]
-async fn sibling_of_another_browser_is_not_tolerated() {
-    let service = Running::start().await;
-    let first = service.create("ada").await.renewal_token;
-    let (one, two) = (service.renewed(&first).await, service.renewed(&first).await);
-    service.renewed(&one.renewal_token).await;
+async fn sibling_of_another_browser_is_not_tolerated(database: Database) {
+    let service = Running::start(database).await;
+    let sibling = sibling_of_the_confirmed(&service).await;
 
     service
-        .renew_as(&two.renewal_token, CHROME)
+        .renew_as(&sibling, CHROME)
         .await
         .refused(401, "renewal_reused");
 }
 
-#[tokio::test]
-async fn replay_ends_the_session_and_is_shown_to_the_user() {
-    let service = Running::start().await;
+async fn replay_ends_the_session_and_is_shown_to_the_user(database: Database) {
+    let service = Running::start(database).await;
     let created = service.create("ada").await;
     let elsewhere = service.create("ada").await;
     let (user, thief) = (
@@ -153,9 +153,8 @@ async fn replay_ends_the_session_and_is_shown_to_the_user() {
     assert_eq!(list.to, before.to + 1, "the list has it");
 }
 
-#[tokio::test]
-async fn renewal_ends_at_the_idle_second() {
-    let service = Running::start_with("session_idle_secs = 1000").await;
+async fn renewal_ends_at_the_idle_second(database: Database) {
+    let service = Running::start_with(database, "session_idle_secs = 1000").await;
     let created = service.create("ada").await;
     service.advance(999);
     let renewed = service.renewed(&created.renewal_token).await;
@@ -167,9 +166,8 @@ async fn renewal_ends_at_the_idle_second() {
         .refused(401, "session_expired");
 }
 
-#[tokio::test]
-async fn token_answered_again_ends_with_the_idle_session() {
-    let service = Running::start_with("session_idle_secs = 1000").await;
+async fn token_answered_again_ends_with_the_idle_session(database: Database) {
+    let service = Running::start_with(database, "session_idle_secs = 1000").await;
     let first = service.create("ada").await.renewal_token;
     service.renewed(&first).await;
 
@@ -180,9 +178,8 @@ async fn token_answered_again_ends_with_the_idle_session() {
     assert_eq!(claims(&again.session_token).exp.get(), START + 1000);
 }
 
-#[tokio::test]
-async fn renewal_ends_at_the_absolute_second_and_no_token_outlives_it() {
-    let service = Running::start_with("session_absolute_secs = 1000").await;
+async fn renewal_ends_at_the_absolute_second_and_no_token_outlives_it(database: Database) {
+    let service = Running::start_with(database, "session_absolute_secs = 1000").await;
     let created = service.create("ada").await;
     service.advance(999);
     let renewed = service.renewed(&created.renewal_token).await;
@@ -195,9 +192,8 @@ async fn renewal_ends_at_the_absolute_second_and_no_token_outlives_it() {
         .refused(401, "session_expired");
 }
 
-#[tokio::test]
-async fn session_token_says_what_the_row_says() {
-    let service = Running::start().await;
+async fn session_token_says_what_the_row_says(database: Database) {
+    let service = Running::start(database).await;
     let created = service.create("ada").await;
     service.advance(250);
     let renewed = service.renewed(&created.renewal_token).await;
@@ -225,9 +221,8 @@ async fn session_token_says_what_the_row_says() {
     assert_eq!(claims.ext.unwrap()["role"], "editor");
 }
 
-#[tokio::test]
-async fn renewal_token_that_was_changed_is_malformed() {
-    let service = Running::start().await;
+async fn renewal_token_that_was_changed_is_malformed(database: Database) {
+    let service = Running::start(database).await;
     let text = service.create("ada").await.renewal_token;
     let token = RenewalToken::parse(&text).unwrap();
     let mut forged = Vec::new();
@@ -261,9 +256,8 @@ async fn renewal_token_that_was_changed_is_malformed() {
     service.renewed(&text).await;
 }
 
-#[tokio::test]
-async fn renewal_key_never_issued_is_an_outage() {
-    let service = Running::start().await;
+async fn renewal_key_never_issued_is_an_outage(database: Database) {
+    let service = Running::start(database).await;
     let mut token = RenewalToken::parse(&service.create("ada").await.renewal_token).unwrap();
     token.key_id = 9;
 
@@ -273,15 +267,11 @@ async fn renewal_key_never_issued_is_an_outage() {
     assert_eq!(answer.header("retry-after"), "1");
 }
 
-#[tokio::test]
-async fn removed_renewal_key_ends_its_sessions() {
-    let service = Running::start().await;
+async fn removed_renewal_key_ends_its_sessions(database: Database) {
+    let service = Running::start(database).await;
     let created = service.create("ada").await;
-    let mut sql = service.sql().await;
-    sqlx::query("UPDATE keyring SET removed_at = 1 WHERE kind = 'renewal'")
-        .execute(&mut sql)
-        .await
-        .unwrap();
+    let remove = "UPDATE keyring SET removed_at = 1 WHERE kind = 'renewal'";
+    service.execute(remove).await;
 
     let service = service.restart().await;
 
@@ -291,15 +281,10 @@ async fn removed_renewal_key_ends_its_sessions() {
         .refused(401, "session_revoked");
 }
 
-#[tokio::test]
-async fn renewal_of_a_session_that_does_not_exist_is_unknown() {
-    let service = Running::start().await;
+async fn renewal_of_a_session_that_does_not_exist_is_unknown(database: Database) {
+    let service = Running::start(database).await;
     let created = service.create("ada").await;
-    let mut sql = service.sql().await;
-    sqlx::query("DELETE FROM sessions")
-        .execute(&mut sql)
-        .await
-        .unwrap();
+    service.execute("DELETE FROM sessions").await;
 
     service
         .renew(&created.renewal_token)
@@ -307,17 +292,16 @@ async fn renewal_of_a_session_that_does_not_exist_is_unknown() {
         .refused(401, "renewal_unknown");
 }
 
-#[tokio::test]
-async fn table_that_lost_history_is_an_outage_not_a_sign_out() {
-    let service = Running::start().await;
+async fn table_that_lost_history_is_an_outage_not_a_sign_out(database: Database) {
+    let service = Running::start(database).await;
     let created = service.create("ada").await;
     let stopped = service.stop().await;
-    let backup = std::fs::read(stopped.database()).unwrap();
+    let backup = stopped.back_up();
     let service = stopped.start().await;
     let one = service.renewed(&created.renewal_token).await;
     let two = service.renewed(&one.renewal_token).await;
     let stopped = service.stop().await;
-    std::fs::write(stopped.database(), backup).unwrap();
+    stopped.restore(&backup);
     let service = stopped.start().await;
 
     service
@@ -335,9 +319,8 @@ async fn table_that_lost_history_is_an_outage_not_a_sign_out() {
     assert!(live.body.contains("\"ended\":null"));
 }
 
-#[tokio::test]
-async fn renewal_remembers_where_the_session_was_last_seen() {
-    let service = Running::start().await;
+async fn renewal_remembers_where_the_session_was_last_seen(database: Database) {
+    let service = Running::start(database).await;
     let created = service.create("ada").await;
     let body = serde_json::json!({
         "renewal_token": created.renewal_token,
@@ -352,3 +335,21 @@ async fn renewal_remembers_where_the_session_was_last_seen() {
     assert_eq!(seen.place.city.as_deref(), Some("Paris"));
     assert_eq!(seen.last_seen_at, START + 100);
 }
+
+on_each_database![
+    identical_renewals_at_once_each_get_a_good_answer_and_one_write,
+    confirmed_token_is_answered_again_whenever_it_comes,
+    sibling_is_tolerated_within_the_grace_only,
+    sibling_of_another_browser_is_not_tolerated,
+    replay_ends_the_session_and_is_shown_to_the_user,
+    renewal_ends_at_the_idle_second,
+    token_answered_again_ends_with_the_idle_session,
+    renewal_ends_at_the_absolute_second_and_no_token_outlives_it,
+    session_token_says_what_the_row_says,
+    renewal_token_that_was_changed_is_malformed,
+    renewal_key_never_issued_is_an_outage,
+    removed_renewal_key_ends_its_sessions,
+    renewal_of_a_session_that_does_not_exist_is_unknown,
+    table_that_lost_history_is_an_outage_not_a_sign_out,
+    renewal_remembers_where_the_session_was_last_seen,
+];

@@ -1,5 +1,6 @@
 //! The revocation list, taken in by the rules that the edge uses.
 
+use crate::database::{Database, on_each_database};
 use crate::running::{Answer, Running};
 use hallpass_session::jws::{SignatureQuestion, Verified};
 use hallpass_session::keyring::{JwkSet, Keyring};
@@ -94,9 +95,8 @@ fn question_kid(token: &str) -> String {
     header["kid"].as_str().unwrap().to_owned()
 }
 
-#[tokio::test]
-async fn list_has_a_revocation_as_soon_as_it_was_answered() {
-    let service = Running::start().await;
+async fn list_has_a_revocation_as_soon_as_it_was_answered(database: Database) {
+    let service = Running::start(database).await;
     let (kept, ended) = (service.create("ada").await, service.create("ada").await);
 
     let position = service.end(&ended).await;
@@ -110,9 +110,8 @@ async fn list_has_a_revocation_as_soon_as_it_was_answered() {
     assert_eq!(service.judge(&list, &kept).await, Ok(()));
 }
 
-#[tokio::test]
-async fn delta_brings_an_older_list_up_to_date() {
-    let service = Running::start().await;
+async fn delta_brings_an_older_list_up_to_date(database: Database) {
+    let service = Running::start(database).await;
     let (first, second) = (service.create("ada").await, service.create("ada").await);
     service.end(&first).await;
     let mut list = service.list().await;
@@ -132,9 +131,8 @@ async fn delta_brings_an_older_list_up_to_date() {
     );
 }
 
-#[tokio::test]
-async fn poll_answers_204_with_position_when_nothing_is_new() {
-    let service = Running::start().await;
+async fn poll_answers_204_with_position_when_nothing_is_new(database: Database) {
+    let service = Running::start(database).await;
     let held = service.list().await.position().clone();
 
     let answer = service.poll_after(&held).await;
@@ -152,9 +150,8 @@ async fn poll_answers_204_with_position_when_nothing_is_new() {
     assert_eq!(answer.header("cache-control"), "no-store");
 }
 
-#[tokio::test]
-async fn waiting_poll_is_answered_by_the_revocation() {
-    let service = Running::start().await;
+async fn waiting_poll_is_answered_by_the_revocation(database: Database) {
+    let service = Running::start(database).await;
     let created = service.create("ada").await;
     let held = service.list().await.position().clone();
     let path = format!("epoch={}&after={}&wait=5", held.epoch, held.to);
@@ -165,9 +162,8 @@ async fn waiting_poll_is_answered_by_the_revocation() {
     assert_eq!(answer.list_header().position, position);
 }
 
-#[tokio::test]
-async fn stopping_service_answers_open_polls() {
-    let service = Running::start().await;
+async fn stopping_service_answers_open_polls(database: Database) {
+    let service = Running::start(database).await;
     let held = service.list().await.position().clone();
     let path = format!("epoch={}&after={}&wait=5", held.epoch, held.to);
     let request = service.request(
@@ -185,9 +181,8 @@ async fn stopping_service_answers_open_polls() {
     assert_eq!(poll.await.unwrap().status, StatusCode::NO_CONTENT);
 }
 
-#[tokio::test]
-async fn bulk_revocation_takes_one_number() {
-    let service = Running::start().await;
+async fn bulk_revocation_takes_one_number(database: Database) {
+    let service = Running::start(database).await;
     for _ in 0..5 {
         service.create("ada").await;
     }
@@ -203,9 +198,8 @@ async fn bulk_revocation_takes_one_number() {
     assert_eq!((list.position().to, list.entries()), (before + 1, 5));
 }
 
-#[tokio::test]
-async fn entry_leaves_the_list_once_nobody_can_need_it() {
-    let service = Running::start_with("list_retain_secs = 600").await;
+async fn entry_leaves_the_list_once_nobody_can_need_it(database: Database) {
+    let service = Running::start_with(database, "list_retain_secs = 600").await;
     let created = service.create("ada").await;
     service.end(&created).await;
     let held = service.list().await.position().clone();
@@ -225,9 +219,8 @@ async fn entry_leaves_the_list_once_nobody_can_need_it() {
     );
 }
 
-#[tokio::test]
-async fn mass_sign_out_is_a_watermark_not_entries() {
-    let service = Running::start().await;
+async fn mass_sign_out_is_a_watermark_not_entries(database: Database) {
+    let service = Running::start(database).await;
     let before = service.create("ada").await;
     let held = service.list().await.position().clone();
 
@@ -245,9 +238,8 @@ async fn mass_sign_out_is_a_watermark_not_entries() {
     assert_eq!(service.judge(&list, &after).await, Ok(()));
 }
 
-#[tokio::test]
-async fn poll_of_another_epoch_gets_the_whole_list() {
-    let service = Running::start().await;
+async fn poll_of_another_epoch_gets_the_whole_list(database: Database) {
+    let service = Running::start(database).await;
     let known = service.list().await.position().epoch.clone();
 
     let answer = service.poll("epoch=other&after=9000").await;
@@ -260,18 +252,17 @@ async fn poll_of_another_epoch_gets_the_whole_list() {
     );
 }
 
-#[tokio::test]
-async fn restored_backup_is_noticed_and_begins_an_epoch() {
-    let service = Running::start().await;
+async fn restored_backup_is_noticed_and_begins_an_epoch(database: Database) {
+    let service = Running::start(database).await;
     let (first, second) = (service.create("ada").await, service.create("ada").await);
     service.end(&first).await;
     let stopped = service.stop().await;
-    let backup = std::fs::read(stopped.database()).unwrap();
+    let backup = stopped.back_up();
     let service = stopped.start().await;
     service.end(&second).await;
     let mut list = service.list().await;
     let stopped = service.stop().await;
-    std::fs::write(stopped.database(), backup).unwrap();
+    stopped.restore(&backup);
     let service = stopped.start().await;
 
     let answer = service.poll_after(list.position()).await;
@@ -293,9 +284,8 @@ async fn restored_backup_is_noticed_and_begins_an_epoch() {
     assert_eq!(service.judge(&list, &later).await, Ok(()));
 }
 
-#[tokio::test]
-async fn poll_refuses_what_makes_no_sense() {
-    let service = Running::start().await;
+async fn poll_refuses_what_makes_no_sense(database: Database) {
+    let service = Running::start(database).await;
     for query in [
         "after=5",
         "wait=6",
@@ -312,9 +302,8 @@ async fn poll_refuses_what_makes_no_sense() {
     }
 }
 
-#[tokio::test]
-async fn public_keys_may_be_cached_and_are_those_of_sessions() {
-    let service = Running::start().await;
+async fn public_keys_may_be_cached_and_are_those_of_sessions(database: Database) {
+    let service = Running::start(database).await;
     let public = service.get("/.well-known/jwks.json", "").await;
     let keys: EdgeKeys = service
         .get("/v1/edge/keys", &service.edge)
@@ -328,3 +317,18 @@ async fn public_keys_may_be_cached_and_are_those_of_sessions() {
     );
     assert_ne!(keys.session, keys.list);
 }
+
+on_each_database![
+    list_has_a_revocation_as_soon_as_it_was_answered,
+    delta_brings_an_older_list_up_to_date,
+    poll_answers_204_with_position_when_nothing_is_new,
+    waiting_poll_is_answered_by_the_revocation,
+    stopping_service_answers_open_polls,
+    bulk_revocation_takes_one_number,
+    entry_leaves_the_list_once_nobody_can_need_it,
+    mass_sign_out_is_a_watermark_not_entries,
+    poll_of_another_epoch_gets_the_whole_list,
+    restored_backup_is_noticed_and_begins_an_epoch,
+    poll_refuses_what_makes_no_sense,
+    public_keys_may_be_cached_and_are_those_of_sessions,
+];

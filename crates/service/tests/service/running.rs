@@ -1,7 +1,8 @@
-//! A running service on a throw-away `SQLite` file, and a client of it.
+//! A running service on a throw-away table, and a client of it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
+
+use crate::database::{Backup, Database, Table};
 
 use hallpass_service::clock::{Clock, ManualClock};
 use hallpass_service::config::{GivenSettings, Settings};
@@ -17,8 +18,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sqlx::Connection;
-use tempfile::TempDir;
+use sqlx::AnyConnection;
 use tokio::task::JoinHandle;
 
 /// Where the tests' clock starts.
@@ -35,7 +35,7 @@ pub(crate) struct Running {
     pub(crate) admin: String,
     pub(crate) service: Arc<Service>,
     pub(crate) url: String,
-    folder: TempDir,
+    pub(crate) table: Arc<Table>,
     given: GivenSettings,
     client: reqwest::Client,
     server: JoinHandle<()>,
@@ -50,22 +50,23 @@ pub(crate) struct Answer {
 
 impl Running {
     /// Starts with default settings.
-    pub(crate) async fn start() -> Self {
-        Self::start_with("").await
+    pub(crate) async fn start(database: Database) -> Self {
+        Self::start_with(database, "").await
     }
 
     /// Starts with these settings, as in a file.
-    pub(crate) async fn start_with(settings: &str) -> Self {
+    pub(crate) async fn start_with(database: Database, settings: &str) -> Self {
         let clock = Arc::new(ManualClock::at(UnixSeconds::new(START)));
-        let folder = tempfile::tempdir().unwrap();
-        Self::start_on(folder, clock, toml::from_str(settings).unwrap()).await
+        let table = Arc::new(Table::new(database));
+        Self::start_on(table, clock, toml::from_str(settings).unwrap()).await
     }
 
-    async fn start_on(folder: TempDir, clock: Arc<ManualClock>, given: GivenSettings) -> Self {
+    async fn start_on(table: Arc<Table>, clock: Arc<ManualClock>, given: GivenSettings) -> Self {
         let settings = Settings::resolve(given.clone()).unwrap();
-        let url = format!("sqlite://{}", folder.path().join("table.db").display());
         let shared: Arc<dyn Clock> = clock.clone();
-        let store = SqlStore::open(&url, 4, Arc::clone(&shared)).await.unwrap();
+        let store = SqlStore::open(&table.url(), 4, Arc::clone(&shared))
+            .await
+            .unwrap();
         let mut secrets = Vec::new();
         for scope in [Scope::Edge, Scope::App, Scope::Admin] {
             let new = credential::create(scope, "", shared.now()).unwrap();
@@ -91,14 +92,14 @@ impl Running {
             admin,
             service,
             url,
-            folder,
+            table,
             given,
             client,
             server,
         }
     }
 
-    /// Stops; the file stays as it is on disk.
+    /// Stops; the table stays as it is.
     pub(crate) async fn stop(self) -> Stopped {
         self.service.stop();
         drop(self.client);
@@ -106,27 +107,32 @@ impl Running {
         self.service.close().await;
         Stopped {
             clock: self.clock,
-            folder: self.folder,
+            table: self.table,
             given: self.given,
         }
     }
 
-    /// Stops and starts again on the same file.
+    /// Stops and starts again on the same table.
     pub(crate) async fn restart(self) -> Self {
         self.stop().await.start().await
     }
 
-    /// The database file.
-    pub(crate) fn database(&self) -> PathBuf {
-        self.folder.path().join("table.db")
+    /// A connection beside the service's own.
+    pub(crate) async fn sql(&self) -> AnyConnection {
+        self.table.sql().await
     }
 
-    /// A connection beside the service's own.
-    pub(crate) async fn sql(&self) -> sqlx::SqliteConnection {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database());
-        sqlx::SqliteConnection::connect_with(&options)
-            .await
-            .unwrap()
+    /// Runs a statement beside the service; how many rows it changed, or why it was refused.
+    pub(crate) async fn try_execute(&self, sql: &str) -> Result<u64, String> {
+        let statement = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned()));
+        let done = statement.execute(&mut self.sql().await).await;
+        done.map(|done| done.rows_affected())
+            .map_err(|error| error.to_string())
+    }
+
+    /// Runs a statement beside the service.
+    pub(crate) async fn execute(&self, sql: &str) {
+        self.try_execute(sql).await.unwrap();
     }
 
     /// The current second of the tests' clock.
@@ -195,22 +201,27 @@ impl Running {
     }
 }
 
-/// A stopped service's file.
+/// A stopped service's table.
 pub(crate) struct Stopped {
     clock: Arc<ManualClock>,
-    folder: TempDir,
+    table: Arc<Table>,
     pub(crate) given: GivenSettings,
 }
 
 impl Stopped {
-    /// Starts on the same file.
+    /// Starts on the same table.
     pub(crate) async fn start(self) -> Running {
-        Running::start_on(self.folder, self.clock, self.given).await
+        Running::start_on(self.table, self.clock, self.given).await
     }
 
-    /// The database file.
-    pub(crate) fn database(&self) -> PathBuf {
-        self.folder.path().join("table.db")
+    /// The table as it is.
+    pub(crate) fn back_up(&self) -> Backup {
+        self.table.back_up()
+    }
+
+    /// The table as it was.
+    pub(crate) fn restore(&self, backup: &Backup) {
+        self.table.restore(backup);
     }
 }
 

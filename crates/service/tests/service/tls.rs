@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::database::Database;
 use crate::running::Running;
 use hallpass_service::config::TlsFiles;
 use hallpass_service::http::{Listening, Tls, router, serve};
@@ -59,7 +60,7 @@ async fn health(port: u16, certificate: &Path) -> std::io::Result<String> {
 
 #[tokio::test]
 async fn tls_serves_with_the_certificate_and_takes_a_new_one() {
-    let service = Running::start().await;
+    let service = Running::start(Database::Sqlite).await;
     let (_folder, files) = certified();
     let tls = Arc::new(Tls::read(&files).unwrap());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
