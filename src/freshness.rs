@@ -342,7 +342,8 @@ fn refuse_list(edge: &Edge, why: &str) -> Outage {
 }
 
 async fn fetch_keys(edge: &Rc<Edge>) -> Result<(), Outage> {
-    edge.keys.borrow_mut().tried_ms = platform::now_ms();
+    let began_ms = platform::now_ms();
+    edge.keys.borrow_mut().tried_ms = began_ms;
     let keys = match edge.service.keys().await {
         Ok(keys) => read_keys(edge, &keys),
         Err(outage) => Err(outage),
@@ -351,13 +352,17 @@ async fn fetch_keys(edge: &Rc<Edge>) -> Result<(), Outage> {
     match keys {
         Ok((session, list)) => {
             let mut memory = edge.keys.borrow_mut();
+            memory.failed_ms = 0;
+            // A slow answer that one to a later question has overtaken.
+            if began_ms < memory.fetched_ms && memory.fetched_ms <= now_ms {
+                return Ok(());
+            }
             if memory.session.as_ref() != Some(&session) {
                 edge.memo.borrow_mut().clear();
             }
             memory.session = Some(session);
             memory.list = list;
-            memory.fetched_ms = now_ms;
-            memory.failed_ms = 0;
+            memory.fetched_ms = began_ms;
             Ok(())
         }
         Err(outage) => {

@@ -48,7 +48,7 @@ pub(crate) struct Keys {
     pub(crate) session: Option<Keyring>,
     /// Keys of revocation lists.
     pub(crate) list: Keyring,
-    /// When they were fetched.
+    /// When the fetch began that brought them.
     pub(crate) fetched_ms: i64,
     /// When a fetch was last begun.
     pub(crate) tried_ms: i64,

@@ -200,6 +200,60 @@ for (const { name, raw } of RUNTIMES) {
       });
     }
 
+    test("edge passes early hints, odd reasons and empty bodies without harm", async () => {
+      /** What the app begins its answer with, and the status that arrives. */
+      const forms = [
+        ["early hints", 200, (response) => response.writeEarlyHints({ link: "</a.css>; rel=preload" })],
+        ["a reason in other bytes", 200, (response) => response.writeHead(200, "caf\xe9 \xff")],
+        ["no reason", 200, (response) => response.writeHead(200, "")],
+        ["a length of zero", 200, (response) => response.writeHead(200, { "content-length": "0" })],
+        ["reset content", 205, (response) => response.writeHead(205)],
+      ];
+      for (const [what, status, begin] of forms) {
+        gate.app.on("/odd-begin", (_, response) => {
+          begin(response);
+          response.end();
+        });
+        const answer = await gate.withCookie(gate.issuer.token(), { path: "/odd-begin" });
+        assert.deepEqual([answer.status, answer.text], [status, ""], what);
+      }
+      assert.doesNotMatch(gate.edge.child.log.join("\n"), /panicked|RuntimeError/);
+    });
+
+    for (const status of [600, 777, 999]) {
+      test(`edge answers 502 for the app's status ${status}, which is none`, async () => {
+        gate.app.on("/no-status", (_, response) => response.writeHead(status).end("x"));
+        const answer = await gate.withCookie(gate.issuer.token(), { path: "/no-status" });
+        assertProblem(answer, "upstream_unavailable", 502);
+      });
+    }
+
+    test("an answer that the app breaks off is broken off for the client", async () => {
+      gate.app.on("/broken", (_, response) => {
+        response.writeHead(200, { "content-length": "100" });
+        response.write("first part", () => response.destroy());
+      });
+      await assert.rejects(gate.withCookie(gate.issuer.token(), { path: "/broken" }), /aborted|hang up|ECONNRESET/);
+      assert.equal((await gate.withCookie(gate.issuer.token())).status, 200);
+    });
+
+    test("no answer of the edge's own lets another origin read it", async () => {
+      const origins = ["https://evil.example", "null", `${gate.origin}.evil.example`];
+      for (const origin of origins) {
+        for (const path of ["/private", "/.session/", "/.session/api/sessions", "/.session/health", "/a//b"]) {
+          for (const method of ["GET", "OPTIONS"]) {
+            const headers = [
+              ["Origin", origin],
+              ["Access-Control-Request-Method", "GET"],
+            ];
+            const answer = await gate.send({ method, path, headers });
+            const allowed = Object.keys(answer.headers).filter((name) => name.startsWith("access-control-"));
+            assert.deepEqual(allowed, [], `${method} ${path}`);
+          }
+        }
+      }
+    });
+
     test("answers to known users are for no shared cache", async () => {
       const forms = [
         ["", "private"],

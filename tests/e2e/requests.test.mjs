@@ -176,6 +176,33 @@ for (const { name, raw } of RUNTIMES) {
       assert.equal((await gate.withCookie(gate.issuer.token(), { path: "/public/a" })).status, 200);
     });
 
+    test("no client and no method passes without a session where one is needed", async () => {
+      const clients = [
+        ["User-Agent", "ELB-HealthChecker/2.0"],
+        ["User-Agent", "GoogleHC/1.0"],
+        ["User-Agent", "kube-probe/1.31"],
+        ["Purpose", "prefetch"],
+        ["Sec-Purpose", "prefetch;prerender"],
+        ["X-Middleware-Subrequest", "src/middleware:middleware"],
+        ["X-Requested-With", "XMLHttpRequest"],
+        ["Upgrade", "h2c"],
+      ];
+      for (const client of clients) {
+        await gate.refuses(() => gate.send({ path: "/private", headers: [client] }), "session_missing", 401);
+      }
+      for (const method of ["OPTIONS", "POST", "PUT", "PATCH", "DELETE", "PROPFIND", "PURGE", "REPORT"]) {
+        await gate.refuses(() => gate.send({ method, path: "/private", body: "" }), "session_missing", 401);
+      }
+      // An answer to HEAD has no body that could say why.
+      const before = gate.app.seen.length;
+      assert.equal((await gate.send({ method: "HEAD", path: "/private" })).status, 401);
+      for (const place of ["token", "access_token", "__Host-session", "session"]) {
+        const path = `/private?${place}=${gate.issuer.token()}`;
+        await gate.refuses(() => gate.send({ path }), "session_missing", 401);
+      }
+      assert.equal(gate.app.seen.length, before);
+    });
+
     test("edge refuses TRACE", async () => {
       const before = gate.app.seen.length;
       const answer = await gate.withCookie(gate.issuer.token(), { method: "TRACE", path: "/public/a" });

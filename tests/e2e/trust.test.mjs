@@ -246,6 +246,38 @@ describe("trust", () => {
     await fresh.edge.stop();
   });
 
+  test("edge keeps the keys of a later question when the answer to an earlier one comes after it", async () => {
+    const fresh = await freshGate(gate);
+    const next = new Key("s2");
+    const { sessionKey, listKey } = gate.issuer;
+    const before = { session: { keys: [sessionKey.jwk] }, list: { keys: [listKey.jwk] } };
+    service().extraKeys = [next];
+    service().change({ kids: ["s1", "s2"] });
+    /** @type {PromiseWithResolvers<void>} */
+    const silence = Promise.withResolvers();
+    const began = service().calls.length;
+    const questions = () => service().calls.slice(began).filter(({ path }) => path === "/v1/edge/keys").length;
+    service().beforeAnswer = async ({ path }) => {
+      if (path !== "/v1/edge/keys" || questions() > 1) return;
+      await silence.promise;
+      service().onKeys = () => before;
+    };
+    const first = fresh.withCookie(gate.issuer.token());
+    await until("the first question is asked", () => questions() === 1);
+    const token = gate.issuer.token({}, { key: next, header: { kid: "s2" } });
+    assert.equal((await fresh.withCookie(token)).status, 200);
+    silence.resolve();
+    assert.equal((await first).status, 200);
+    assert.equal((await fresh.withCookie(token)).status, 200);
+    assert.equal(questions(), 2, "the newer keys were forgotten");
+
+    service().beforeAnswer = () => {};
+    service().onKeys = (keys) => keys;
+    service().extraKeys = [];
+    service().change({ kids: ["s1"] });
+    await fresh.edge.stop();
+  });
+
   test("edge treats every other answer to a renewal as an outage", async () => {
     const odd = [
       ["500", () => problem(500, "internal")],

@@ -106,10 +106,8 @@ impl Compared {
         to: &'static [&'static str],
     ) -> Self {
         Self {
-            what,
-            case,
-            to,
             at_most: Some(limit),
+            ..Self::shown(what, case, to)
         }
     }
 }
