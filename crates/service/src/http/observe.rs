@@ -27,6 +27,8 @@ pub(super) const LIST_ROUTE: &str = "/v1/edge/revocations";
 const HEAD_MAX_BYTES: usize = 16 << 10;
 /// Most header lines of a request.
 const HEADERS_MAX: usize = 64;
+/// Longest id of a caller's that is logged, in bytes: a UUID has 36, a secret of ours at least 43.
+const CALLER_REQUEST_MAX_BYTES: usize = 40;
 
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -44,10 +46,11 @@ pub(super) struct ReceivedUs(pub(super) u64);
 pub(super) struct CallerRequest(String);
 
 impl CallerRequest {
-    /// Keeps what can be an id; the rest could forge a log line.
+    /// Keeps what can be an id, and nothing that could forge a log line or be a secret: our tokens
+    /// and credentials are all longer.
     pub(super) fn new(id: &str) -> Self {
-        let safe = |character: &char| u8::try_from(*character).is_ok_and(base64url::is_character);
-        Self(id.chars().filter(safe).take(64).collect())
+        let is_id = id.len() <= CALLER_REQUEST_MAX_BYTES && id.bytes().all(base64url::is_character);
+        Self(if is_id { id.to_owned() } else { String::new() })
     }
 
     fn of(headers: &HeaderMap) -> Self {

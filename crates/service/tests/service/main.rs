@@ -4,6 +4,8 @@
 //! service; each other file tests one idea. `command` runs the real binary.
 
 #[cfg(test)]
+mod canary;
+#[cfg(test)]
 mod command;
 #[cfg(test)]
 mod creation;
@@ -13,6 +15,8 @@ mod database;
 mod explain;
 #[cfg(test)]
 mod histories;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod journey;
 #[cfg(test)]
