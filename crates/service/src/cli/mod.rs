@@ -9,6 +9,7 @@ mod credentials;
 mod explain;
 mod keys;
 mod migrate;
+mod openapi;
 mod presented;
 mod report;
 mod serve;
@@ -99,6 +100,8 @@ enum Command {
     /// Give the token by standard input or file, never as an argument. Neither it nor its signature
     /// is printed. Exit code 0: it would pass; 1: it would not.
     Explain(Box<explain::ExplainArguments>),
+    /// Print the HTTP interface as `OpenAPI` 3.1
+    Openapi,
     /// Look at a session token
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -174,6 +177,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
         Command::Credentials(command) => credentials::run(&everywhere, command).await,
         Command::Keys(command) => keys::run(&everywhere, command).await,
         Command::Sessions(command) => sessions::run(&everywhere, command).await,
+        Command::Openapi => openapi::run(),
         Command::Token(command) => token::run(&everywhere, &command),
         Command::Explain(arguments) => explain::run(&everywhere, *arguments).await,
     }

@@ -44,6 +44,10 @@ impl<T: DeserializeOwned> FromRequest<Arc<Service>> for Json<T> {
             .unwrap_or(Err(Refusal::BodyTimedOut.into()))?;
         let document = hallpass_session::json::parse(&bytes)
             .ok_or(malformed("the body is not JSON, or names a member twice"))?;
+        // Serde would take an array for its members in order, and `[]` for an empty object.
+        if !document.is_object() {
+            return Err(malformed("the body must be a JSON object"));
+        }
         let value = serde_path_to_error::deserialize(document)
             .map_err(|error| Refusal::BodyMalformed(complain(&error)))?;
         Ok(Self {

@@ -2,7 +2,7 @@
 //!
 //! `server` accepts connections, with `tls` if it has a certificate; `observe` gives each request an
 //! id, limits and a log line; `auth` says who calls and `attempts` how often it may fail; `body` reads what they sent, `edge`, `app` and `me` answer, `problem`
-//! turns failures into status codes.
+//! turns failures into status codes, `openapi` says all this to programs.
 
 mod app;
 mod attempts;
@@ -11,6 +11,7 @@ mod body;
 mod edge;
 mod me;
 mod observe;
+mod openapi;
 mod problem;
 mod server;
 mod tls;
@@ -31,6 +32,7 @@ use crate::credential::Scope;
 use crate::failure::Refusal;
 use crate::service::Service;
 
+pub use self::openapi::document as openapi_document;
 pub use self::server::{Listening, serve};
 pub use self::tls::Tls;
 
@@ -98,8 +100,13 @@ fn metrics_routes() -> Router<Arc<Service>> {
 fn open_routes() -> Router<Arc<Service>> {
     Router::new()
         .route("/.well-known/jwks.json", get(edge::public_keys))
+        .route("/openapi.json", get(openapi))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+}
+
+async fn openapi() -> axum::Json<serde_json::Value> {
+    axum::Json(openapi_document())
 }
 
 async fn metrics(State(service): State<Arc<Service>>) -> Response {

@@ -67,7 +67,8 @@ fn retry_after_secs(failure: &Failure) -> Option<u64> {
     }
 }
 
-const fn status(failure: &Failure) -> StatusCode {
+/// The status of a failure.
+pub(super) const fn status(failure: &Failure) -> StatusCode {
     match failure {
         Failure::Refusal(refusal) => refusal_status(refusal),
         Failure::Outage(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -52,7 +52,8 @@ impl Journey {
     }
 
     fn keep_bytes(&mut self, bytes: &[u8]) {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex.concat();
         self.secrets.push(hex.to_uppercase());
         self.secrets.push(hex);
         self.secrets.push(base64url::encode(bytes));
@@ -137,6 +138,15 @@ fn command(folder: &Path) -> Command {
     command
 }
 
+/// Method, path, credential, headers, body.
+type Asked<'a> = (
+    Method,
+    &'a str,
+    &'a str,
+    &'a [(&'a str, &'a str)],
+    Option<Value>,
+);
+
 /// Everything a secret may be in: good and bad requests of each kind.
 #[expect(clippy::too_many_lines, reason = "one journey, told in order")]
 async fn travel(format: &str) -> Journey {
@@ -196,7 +206,7 @@ async fn travel(format: &str) -> Journey {
     let cookie = format!("__Host-session={}", child.session_token);
     let cookies = [("Cookie", cookie.as_str()), ("X-Request-Id", app.as_str())];
     let odd_header = [("Hallpass-Session-Token", mangled.as_str())];
-    let asked: [(Method, &str, &str, &[(&str, &str)], Option<Value>); 19] = [
+    let asked: [Asked; 19] = [
         (
             Method::POST,
             "/v1/edge/renew",
@@ -261,7 +271,7 @@ async fn travel(format: &str) -> Journey {
     ];
     for (method, path, credential, headers, body) in asked {
         let (status, said) = served.ask(method, path, credential, headers, body).await;
-        journey.said += &format!("{status} {said}\n");
+        journey.said.extend([status.as_str(), " ", &said, "\n"]);
     }
     served.terminate();
     journey.said += &fs::read_to_string(folder.path().join("log")).unwrap();

@@ -78,6 +78,7 @@ fn routes() -> Vec<Route> {
         ),
         route(Method::GET, "/metrics", "admin", None),
         route(Method::GET, "/.well-known/jwks.json", "", None),
+        route(Method::GET, "/openapi.json", "", None),
         route(Method::GET, "/healthz", "", None),
         route(Method::GET, "/readyz", "", None),
         route(Method::GET, "/{}", "", None),
@@ -390,5 +391,37 @@ async fn hostile_requests_are_refused_and_write_nothing() {
             "seed {seed}: {} wrote",
             route.path
         );
+    }
+}
+
+#[tokio::test]
+async fn openapi_names_every_route_attacked_here_and_no_other() {
+    let service = Running::start().await;
+    let document: Value = service
+        .get("/openapi.json", "")
+        .await
+        .json(reqwest::StatusCode::OK);
+    let mut documented = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for method in operations.as_object().unwrap().keys() {
+            let path = path.replace("{sid}", "{}").replace("{b64sub}", "{}");
+            documented.push(format!("{} {path}", method.to_uppercase()));
+        }
+    }
+    let attacked = routes().into_iter().filter(|route| route.path != "/{}");
+    let mut attacked: Vec<_> = attacked
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
+    documented.sort();
+    attacked.sort();
+
+    assert_eq!(documented, attacked);
+    for route in attacked {
+        let (method, path) = route.split_once(' ').unwrap();
+        let path = path.replace("{}", "AAAAAAAAAAAAAAAAAAAAAA");
+        let request = service.request(method.parse().unwrap(), &path, "");
+        let answer = crate::running::answer(request).await;
+        assert!(!answer.body.contains("path_unknown"), "{route}");
+        assert!(!answer.body.contains("method_refused"), "{route}");
     }
 }
