@@ -8,6 +8,7 @@ pub(crate) mod cargo_tool;
 pub(crate) mod database;
 pub(crate) mod debian;
 pub(crate) mod node;
+pub(crate) mod schemathesis;
 pub(crate) mod toolchain;
 pub(crate) mod valgrind;
 
@@ -58,6 +59,7 @@ pub(crate) fn of(group: Group) -> Result<Vec<Box<dyn Need>>> {
             Box::new(cargo_tool::worker_build()),
             Box::new(cargo_tool::wasm_pack()),
             Box::new(valgrind::Valgrind),
+            Box::new(schemathesis::Schemathesis),
         ],
         Group::Browser => vec![Box::new(browser::Chromium)],
         Group::Databases => databases(),

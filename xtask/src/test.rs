@@ -4,6 +4,7 @@
 //! all its output and stops no other. The last line is the sum over all parts, and a run that
 //! counted no test at all has failed: silence is no proof.
 
+mod api;
 mod parts;
 mod smoke;
 mod summary;

@@ -7,9 +7,10 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 
+use super::api;
 use super::smoke;
 use super::summary::{self, Totals};
-use crate::needs::{self, Need, browser, cargo_tool, node, toolchain, valgrind};
+use crate::needs::{self, Need, browser, cargo_tool, node, schemathesis, toolchain, valgrind};
 use crate::{
     budget, build, crash, generate, markdown, native, path_search, purity, rows, setup, step, tied,
     vectors, workspace,
@@ -31,7 +32,7 @@ pub(crate) enum Part {
     Wasm,
     /// Third-party vectors and mutated tokens, natively and in wasm
     Vectors,
-    /// The session service over HTTP, the demo app, these commands
+    /// The session service over HTTP and against its description, the demo app, these commands
     Service,
     /// The session service and its database killed under load
     Crash,
@@ -132,13 +133,14 @@ impl Part {
             Self::Wasm => vec![wasm()?],
             Self::Service => {
                 ensure(needs::databases())?;
+                ensure(vec![Box::new(schemathesis::Schemathesis)])?;
                 let packages = [
                     "hallpass-databases",
                     "hallpass-service",
                     "hallpass-demo",
                     "xtask",
                 ];
-                vec![cargo_test("service", &packages)]
+                vec![cargo_test("service", &packages), Run::Sum(api::run)]
             }
             Self::Crash => vec![
                 cargo_test("the load's own tests", &["hallpass-load"]),

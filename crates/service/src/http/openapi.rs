@@ -45,7 +45,11 @@ struct Operation {
 #[must_use]
 pub fn document() -> Value {
     let mut paths = Map::new();
+    let mut responses = Map::new();
     for operation in operations() {
+        for (status, codes) in operation.codes() {
+            responses.insert(codes.join("."), problem(status, &codes));
+        }
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         path[operation.method] = operation.describe();
     }
@@ -70,6 +74,8 @@ pub fn document() -> Value {
                 "admin": credential(Scope::Admin),
             },
             "parameters": parameters(),
+            "headers": headers(),
+            "responses": responses,
             "schemas": schemas(),
         },
     })
@@ -108,20 +114,8 @@ impl Operation {
     fn responses(&self) -> Map<String, Value> {
         let mut responses = self.success.describe();
         for (status, codes) in self.codes() {
-            let problem = json!({"allOf": [
-                reference("Problem"),
-                {"properties": {"code": {"enum": codes}, "status": {"const": status}}},
-            ]});
-            let mut response = json!({
-                "description": codes.join(", "),
-                "headers": common_headers(),
-                "content": {"application/problem+json": {"schema": problem}},
-            });
-            if matches!(status, 429 | 503) {
-                response["headers"]["Retry-After"] =
-                    json!({"description": "In seconds", "schema": {"type": "string"}});
-            }
-            responses.insert(status.to_string(), response);
+            let response = format!("#/components/responses/{}", codes.join("."));
+            responses.insert(status.to_string(), json!({"$ref": response}));
         }
         if self.path == "/readyz" {
             responses.insert("503".to_owned(), text("Not ready", "text/plain"));
@@ -170,7 +164,7 @@ impl Success {
                 let content = json!({"application/json": {"schema": reference(schema)}});
                 let done = json!({
                     "description": schema,
-                    "headers": common_headers(),
+                    "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}},
                     "content": content,
                 });
                 responses.insert(status.to_string(), done);
@@ -189,8 +183,7 @@ impl Success {
                     "schema": {"type": "string", "pattern": "^epoch=\"[^\"]+\", to=[0-9]+, confirmed_ms=-?[0-9]+$"},
                 });
                 list["headers"]["Hallpass-List"] = position.clone();
-                let mut unchanged =
-                    json!({"description": "Nothing new", "headers": common_headers()});
+                let mut unchanged = json!({"description": "Nothing new", "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}});
                 unchanged["headers"]["Hallpass-List"] = position;
                 responses.insert("200".to_owned(), list);
                 responses.insert("204".to_owned(), unchanged);
@@ -450,6 +443,23 @@ fn operations() -> Vec<Operation> {
     ]
 }
 
+/// A problem document with one of these codes.
+fn problem(status: u16, codes: &[&str]) -> Value {
+    let code_and_status =
+        json!({"properties": {"code": {"enum": codes}, "status": {"const": status}}});
+    let schema = json!({"allOf": [reference("Problem"), code_and_status]});
+    let mut response = json!({
+        "description": codes.join(", "),
+        "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}},
+        "content": {"application/problem+json": {"schema": schema}},
+    });
+    if matches!(status, 429 | 503) {
+        let header = json!({"description": "In seconds", "schema": {"type": "string"}});
+        response["headers"]["Retry-After"] = header;
+    }
+    response
+}
+
 fn reference(schema: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{schema}")})
 }
@@ -457,13 +467,13 @@ fn reference(schema: &str) -> Value {
 fn text(description: &str, kind: &str) -> Value {
     json!({
         "description": description,
-        "headers": common_headers(),
+        "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}},
         "content": {kind: {"schema": {"type": "string"}}},
     })
 }
 
-fn common_headers() -> Value {
-    json!({"X-Request-Id": {
+fn headers() -> Value {
+    json!({"RequestId": {
         "description": "Id of the request in the service's log",
         "required": true,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"},
