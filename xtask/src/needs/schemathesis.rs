@@ -1,5 +1,5 @@
-//! schemathesis, which tries the service's HTTP interface against its own description: from PyPI,
-//! into a Python environment of its own.
+//! schemathesis, which tries the service against its own description: from Python's index of packages,
+//! into an environment of its own.
 
 use std::fs;
 use std::path::PathBuf;

@@ -2,6 +2,7 @@
 //!
 //! Requests are made from a seed and go straight to the routes. Each is wrong by construction in at
 //! least one way, so whatever is answered, the tables must stay as they were.
+//! What is refused never comes to the database, so one kind of it is enough.
 //! `HALLPASS_HOSTILE_REQUESTS` says how many each route gets.
 
 use std::fmt::Write as _;
@@ -15,8 +16,11 @@ use hallpass_session::base64url;
 use hallpass_session::wire::{Created, Problem};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
 use tower::ServiceExt;
 
+use crate::database::Database;
 use crate::running::{Running, creation};
 
 /// Requests per route when nothing else is said: some seconds for all of them together.
@@ -319,7 +323,8 @@ impl Attacker<'_> {
 impl Running {
     /// Every row of every table, as text.
     async fn contents(&self) -> String {
-        let mut sql = self.sql().await;
+        let options = SqliteConnectOptions::new().filename(self.table.file());
+        let mut sql = SqliteConnection::connect_with(&options).await.unwrap();
         let tables: Vec<String> =
             sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
                 .fetch_all(&mut sql)
@@ -350,7 +355,7 @@ impl Running {
 async fn hostile_requests_are_refused_and_write_nothing() {
     let requests = std::env::var("HALLPASS_HOSTILE_REQUESTS");
     let requests = requests.map_or(REQUESTS, |count| count.parse().unwrap());
-    let service = Running::start().await;
+    let service = Running::start(Database::Sqlite).await;
     let victim = service.create("ada").await;
     let before = service.contents().await;
     let app = router(Arc::clone(&service.service));
@@ -396,7 +401,7 @@ async fn hostile_requests_are_refused_and_write_nothing() {
 
 #[tokio::test]
 async fn openapi_names_every_route_attacked_here_and_no_other() {
-    let service = Running::start().await;
+    let service = Running::start(Database::Sqlite).await;
     let document: Value = service
         .get("/openapi.json", "")
         .await
