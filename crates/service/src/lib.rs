@@ -2,15 +2,16 @@
 //!
 //! Reading order: [`record`] says when a session lives; [`store`] is the table as a port, with
 //! three databases behind it; [`service`] holds what a running service needs; one file per thing it
-//! does: [`creation`], [`renew`], [`list`], [`edges`], [`me`], [`revoke`]; below them [`mint`],
+//! does: [`creation`], [`renew`], [`list`], [`edges`], [`me`], [`revoke`], [`events`]; below them [`mint`],
 //! [`keys`], [`key_changes`], [`master_key`], [`device`], [`credential`]; around them [`http`], [`metrics`],
 //! [`cli`] and [`config`]. Why something fails is
-//! in [`failure`], what time it is in [`clock`].
+//! in [`failure`], what time it is in [`clock`], on whose behalf in [`actor`].
 //!
 //! Rules shared with the edge are in `hallpass_session`; signatures in `hallpass_signature`.
 
 #![forbid(unsafe_code)]
 
+pub mod actor;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod creation;
 pub mod credential;
 pub mod device;
 pub mod edges;
+pub mod events;
 pub mod failure;
 pub mod http;
 pub mod key_changes;

@@ -17,7 +17,7 @@ use crate::keys::Keys;
 use crate::list::ListMemory;
 use crate::master_key::MasterKey;
 use crate::metrics::Metrics;
-use crate::store::{KeyRow, Revocation, Store};
+use crate::store::{AuditEntry, AuditFilter, KeyRow, Revocation, Store};
 
 /// A running session service.
 pub struct Service {
@@ -128,6 +128,15 @@ impl Service {
     pub fn stop(&self) {
         self.leave();
         self.stopping.send_replace(true);
+    }
+
+    /// The newest entries of the audit log, newest first.
+    ///
+    /// # Errors
+    ///
+    /// When the table cannot be read.
+    pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Failure> {
+        Ok(self.store.audit(filter).await?)
     }
 
     /// The metrics as text, with what is true now.

@@ -4,6 +4,7 @@
 //! everything else goes to standard error. Exit codes: 0 done, 1 no, 2 wrong usage, 3 the database
 //! cannot be reached.
 
+mod audit;
 mod config;
 mod credentials;
 mod explain;
@@ -24,6 +25,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::report::Format;
+use crate::actor::Actor;
 use crate::clock::SystemClock;
 use crate::config::{GivenSettings, Settings, SettingsError};
 use crate::failure::{Failure, Fault, Outage};
@@ -86,6 +88,9 @@ enum Command {
     Config(config::ConfigCommand),
     /// Bring the database to this version's schema
     Migrate(migrate::MigrateArguments),
+    /// Who ended sessions and changed keys and credentials
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Credentials of those who call the service
     #[command(subcommand)]
     Credentials(credentials::CredentialsCommand),
@@ -134,7 +139,7 @@ pub fn run() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(&CommandError::No(error.to_string())),
     };
-    match runtime.block_on(dispatch(arguments)) {
+    match runtime.block_on(Actor::command().does(dispatch(arguments))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error),
     }
@@ -174,6 +179,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
         Command::Serve(given) => serve::run(everywhere.settings(*given)?).await,
         Command::Config(command) => config::run(&everywhere, command),
         Command::Migrate(arguments) => migrate::run(&everywhere, &arguments).await,
+        Command::Audit(command) => audit::run(&everywhere, command).await,
         Command::Credentials(command) => credentials::run(&everywhere, command).await,
         Command::Keys(command) => keys::run(&everywhere, command).await,
         Command::Sessions(command) => sessions::run(&everywhere, command).await,

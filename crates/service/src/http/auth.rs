@@ -11,8 +11,10 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::attempts::Attempts;
+use super::observe::REQUEST_ID;
 use super::problem::Answer;
 use super::server::Peer;
+use crate::actor::Actor;
 use crate::credential::{Scope, recognise};
 use crate::failure::{Failure, Refusal};
 use crate::service::Service;
@@ -38,8 +40,10 @@ pub(super) async fn require(
     let peer = request.extensions().get::<Peer>().copied();
     match guard.judge(request.headers(), peer).await {
         Ok(caller) => {
+            let request_id = REQUEST_ID.try_with(Clone::clone).ok();
+            let actor = Actor::caller(&caller.0, peer.map(|peer| peer.0), request_id);
             request.extensions_mut().insert(caller);
-            Ok(next.run(request).await)
+            Ok(actor.does(next.run(request)).await)
         }
         Err(Failure::Refusal(refusal)) => {
             guard.service.metrics.note_refused_credential(&refusal);

@@ -1,7 +1,7 @@
 //! The service over HTTP: every route in one table.
 //!
 //! `server` accepts connections, with `tls` if it has a certificate; `observe` gives each request an
-//! id, limits and a log line; `auth` says who calls and `attempts` how often it may fail; `body` reads what they sent, `edge`, `app` and `me` answer, `problem`
+//! id, limits and a log line; `auth` says who calls and `attempts` how often it may fail; `body` reads what they sent, `edge`, `app`, `events` and `me` answer, `problem`
 //! turns failures into status codes, `openapi` says all this to programs.
 
 mod app;
@@ -9,6 +9,7 @@ mod attempts;
 mod auth;
 mod body;
 mod edge;
+mod events;
 mod me;
 mod observe;
 mod openapi;
@@ -81,6 +82,7 @@ fn edge_routes() -> Router<Arc<Service>> {
 
 fn app_routes() -> Router<Arc<Service>> {
     Router::new()
+        .route(observe::EVENTS_ROUTE, get(events::list))
         .route("/v1/sessions", post(app::create))
         .route("/v1/sessions/{sid}", get(app::show).delete(app::revoke))
         .route(

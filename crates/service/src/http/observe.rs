@@ -21,8 +21,10 @@ use crate::failure::{Failure, Outage, Refusal};
 use crate::list::WAIT_MAX;
 use crate::service::Service;
 
-/// Where edges poll: the one route that may take its time.
+/// Where edges poll: a route that may take its time.
 pub(super) const LIST_ROUTE: &str = "/v1/edge/revocations";
+/// Where apps read events: the other one.
+pub(super) const EVENTS_ROUTE: &str = "/v1/events";
 /// Longest head of a request, in bytes: two tokens of 4 KiB, and room.
 const HEAD_MAX_BYTES: usize = 16 << 10;
 /// Most header lines of a request.
@@ -109,7 +111,7 @@ fn is_head_too_large(request: &Request) -> bool {
 
 fn time_limit(service: &Service, route: &str) -> Duration {
     let limit = service.settings.request_timeout;
-    if route == LIST_ROUTE {
+    if route == LIST_ROUTE || route == EVENTS_ROUTE {
         limit + Duration::from_secs(WAIT_MAX.get())
     } else {
         limit

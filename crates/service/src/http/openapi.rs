@@ -400,6 +400,18 @@ fn operations() -> Vec<Operation> {
                 ok("Revoked"),
             )
         },
+        Operation {
+            parameters: &["events_after", "limit", "wait"],
+            refusals: vec![malformed()],
+            ..plain(
+                "get",
+                "/v1/events",
+                "events",
+                "What happened to sessions, in commit order",
+                app,
+                ok("Events"),
+            )
+        },
         plain(
             "get",
             "/metrics",
@@ -496,6 +508,8 @@ fn parameters() -> Value {
     json!({
         "epoch": query("epoch", false, "The epoch that the edge holds", epoch.clone()),
         "after": query("after", false, "The number that it holds; needs its epoch", number()),
+        "events_after": query("after", false, "Number of the last event known", number()),
+        "limit": query("limit", false, "At most so many", json!({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100})),
         "wait": query("wait", false, "Seconds to wait for news", json!({"type": "integer", "minimum": 0, "maximum": 5})),
         "edge": query("edge", false, "Random id of the isolate", json!({"type": "string", "maxLength": 64})),
         "bound": query("bound", false, "Its largest list_max_age_secs", json!({"type": "integer", "minimum": 1, "maximum": 86400})),
@@ -654,6 +668,18 @@ fn schemas() -> Value {
             "reason": string("A word for why"),
         })),
         "Sessions": told(json!({"sessions": sessions, "ended": sessions})),
+        "Event": told(json!({
+            "id": {"type": "integer", "minimum": 1, "description": "In commit order"},
+            "at": seconds("When"),
+            "kind": {"type": "string", "enum": ["replay", "ended", "all_ended", "new_device"]},
+            "sid": nullable("string"),
+            "subject": nullable("string"),
+            "detail": {"type": "object"},
+        })),
+        "Events": told(json!({
+            "events": {"type": "array", "items": reference("Event")},
+            "next": {"type": "integer", "minimum": 0, "description": "What to ask for as after"},
+        })),
         "RevokeMine": asked(json!({
             "sid?": nullable("string"),
             "others?": nullable("boolean"),

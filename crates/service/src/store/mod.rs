@@ -285,6 +285,90 @@ impl std::fmt::Debug for KeyRow {
     }
 }
 
+/// What was done, by whom.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct AuditEntry {
+    /// Running number, in commit order.
+    pub id: u64,
+    /// Second in which it was done.
+    pub at: u64,
+    /// `credential:ID`, `uid:NUMBER` for a command, or `service`.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// To what; to everything, if nothing is named.
+    pub target: Option<String>,
+    /// More of it.
+    pub detail: Value,
+    /// Where it was asked from.
+    pub ip: Option<String>,
+    /// The request that asked for it.
+    pub request_id: Option<String>,
+}
+
+/// Which entries of the audit log.
+#[derive(Clone, Debug)]
+pub struct AuditFilter {
+    /// Done in this second or later.
+    pub since: UnixSeconds,
+    /// This action only.
+    pub action: Option<String>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What happened to sessions, for apps.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Event {
+    /// Running number, in commit order.
+    pub id: u64,
+    /// Second in which it happened.
+    pub at: u64,
+    /// What happened.
+    pub kind: EventKind,
+    /// The session; none if it is about all.
+    pub sid: Option<String>,
+    /// Whose.
+    pub subject: Option<String>,
+    /// More of it.
+    pub detail: Value,
+}
+
+/// What can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// Two parties held one session, which ended it.
+    Replay,
+    /// Somebody ended a session.
+    Ended,
+    /// Somebody ended every session.
+    AllEnded,
+    /// A subject signed in on a device that none of their sessions known here has.
+    NewDevice,
+}
+
+impl EventKind {
+    const ALL: [Self; 4] = [Self::Replay, Self::Ended, Self::AllEnded, Self::NewDevice];
+
+    /// The kind in one word, as stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Replay => "replay",
+            Self::Ended => "ended",
+            Self::AllEnded => "all_ended",
+            Self::NewDevice => "new_device",
+        }
+    }
+
+    /// Reads what [`EventKind::name`] wrote.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
 /// A caller's credential as stored.
 #[derive(Clone, Debug)]
 pub struct CredentialRow {
@@ -412,6 +496,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Revokes a credential by id; `false` if there is no such live one.
     async fn revoke_credential(&self, id: &str) -> Result<bool, StoreError>;
+
+    /// The newest entries of the audit log, newest first.
+    async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// Events after number `after`, oldest first, at most `limit`.
+    async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError>;
 
     /// Proves that the table can be written now, without writing.
     async fn check_writable(&self) -> Result<(), StoreError>;

@@ -277,6 +277,7 @@ async fn travel(format: &str) -> Journey {
     journey.said += &fs::read_to_string(folder.path().join("log")).unwrap();
     for report in [
         &["credentials", "list"][..],
+        &["audit", "list", "--json"],
         &["keys", "list", "--json"],
         &["sessions", "list", "--ended"],
         &["config", "print"],

@@ -64,6 +64,7 @@ fn routes() -> Vec<Route> {
             Some(|| json!({"others": true})),
         ),
         route(Method::GET, "/v1/edge/me/in-force", "edge", None),
+        route(Method::GET, "/v1/events", "app", None),
         route(
             Method::POST,
             "/v1/sessions",

@@ -4,6 +4,8 @@
 //! service; each other file tests one idea. `command` runs the real binary.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod canary;
 #[cfg(test)]
 mod command;

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use hallpass_session::renewal::{Branch, Confirmed};
 use hallpass_session::time::UnixSeconds;
 use hallpass_session::wire::EndedBy;
+use serde_json::json;
 
 use super::revocation::{live_of_subject, revoke_sessions};
 use super::rows::fixed;
@@ -11,7 +12,7 @@ use super::statement::Statement;
 use super::transaction::Transaction;
 use super::{Now, find_session};
 use crate::record::SessionRecord;
-use crate::store::{Cause, Creation, Idempotency, Issued, NewSession, StoreError};
+use crate::store::{Cause, Creation, EventKind, Idempotency, Issued, NewSession, StoreError};
 
 /// Ends the oldest session for a new one.
 const LIMIT_REACHED: Cause = Cause {
@@ -37,9 +38,15 @@ impl super::lane::Work for Create {
             return Ok(earlier);
         }
         self.make_room(tx).await?;
+        let is_new_device = self.is_new_device(tx).await?;
         let record = self.record(free_idx(tx, self.now.read()).await?, issued_at);
         insert_session(tx, &self.new, &record).await?;
         insert_renewal(tx, &record).await?;
+        if is_new_device {
+            let detail = json!({"device": record.device.label});
+            tx.tell(EventKind::NewDevice, &[record.sid], &detail)
+                .await?;
+        }
         if let Some(key) = &self.new.idempotency {
             remember(tx, key, &self.new, self.now.read()).await?;
         }
@@ -60,8 +67,23 @@ impl Create {
             // Oldest first.
             let oldest = live.get(..surplus).unwrap_or_default();
             revoke_sessions(tx, oldest, LIMIT_REACHED, self.now.read()).await?;
+            let detail = LIMIT_REACHED.described(u64::try_from(surplus).unwrap_or(u64::MAX));
+            let subject = self.new.subject.clone();
+            tx.audit("revoke_subject", Some(subject), detail).await?;
         }
         Ok(())
+    }
+
+    /// Whether the subject has sessions here, live or ended, and none on such a device.
+    async fn is_new_device(&self, tx: &mut Transaction<'_>) -> Result<bool, StoreError> {
+        static ANY: Statement = Statement::new("SELECT 1 FROM sessions WHERE subject = $1 LIMIT 1");
+        static SUCH: Statement = Statement::new(
+            "SELECT 1 FROM sessions WHERE subject = $1 AND device_label = $2 LIMIT 1",
+        );
+        let new = &self.new;
+        let such = SUCH.bind(&new.subject).bind(&new.device.label);
+        Ok(tx.optional(such).await?.is_none()
+            && tx.optional(ANY.bind(&new.subject)).await?.is_some())
     }
 
     fn record(&self, idx: u32, created_at: UnixSeconds) -> SessionRecord {

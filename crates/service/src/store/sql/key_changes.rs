@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use hallpass_session::time::UnixSeconds;
+use serde_json::json;
 
 use super::lane::Work;
 use super::pool::Pool;
@@ -29,6 +30,16 @@ impl Work for ChangeKeys {
         }
         for key in &self.keys {
             write_key(tx, key).await?;
+            let target = format!("{} {}", key.kind.name(), key.kid);
+            let second = |time: Option<UnixSeconds>| time.map(UnixSeconds::get);
+            let detail = json!({
+                "alg": key.alg,
+                "sealed": key.sealed,
+                "signs_from": key.signs_from.get(),
+                "retired_at": second(key.retired_at),
+                "removed_at": second(key.removed_at),
+            });
+            tx.audit("change_key", Some(target), detail).await?;
         }
         tx.advance_for_key().await.map(Some)
     }

@@ -17,10 +17,12 @@ use sqlx::{AnyConnection, Connection as _};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::Now;
 use super::dialect::{Dialect, Purpose};
 use super::fault::failed;
 use super::source::Source;
 use super::transaction::{Connection, Transaction};
+use crate::actor::Actor;
 use crate::store::{News, StoreError};
 
 /// Most works in one transaction: bounds how long the first of them waits.
@@ -68,12 +70,18 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Starts the task on a connection for the lane.
-    pub(super) fn start(source: Source, connection: AnyConnection, news: Arc<News>) -> Self {
+    pub(super) fn start(
+        source: Source,
+        connection: AnyConnection,
+        news: Arc<News>,
+        now: Now,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let writing = Writing {
             source,
             connection: Some(connection),
             news,
+            now,
         };
         Self {
             queue: Mutex::new(Some(sender)),
@@ -87,6 +95,7 @@ impl Lane {
         let queue = self.queue.lock().await.clone().ok_or_else(stopped)?;
         let job = Pending {
             work,
+            actor: Actor::current(),
             output: None,
             reply,
         };
@@ -115,6 +124,7 @@ trait Job: Send {
 
 struct Pending<W: Work> {
     work: W,
+    actor: Actor,
     output: Option<W::Output>,
     reply: oneshot::Sender<Result<W::Output, StoreError>>,
 }
@@ -122,6 +132,7 @@ struct Pending<W: Work> {
 #[async_trait]
 impl<W: Work> Job for Pending<W> {
     async fn run(&mut self, tx: &mut Transaction<'_>) -> Result<(), StoreError> {
+        tx.act_for(self.actor.clone());
         self.output = Some(self.work.run(tx).await?);
         Ok(())
     }
@@ -165,6 +176,7 @@ struct Writing {
     /// Kept as long as it works.
     connection: Option<AnyConnection>,
     news: Arc<News>,
+    now: Now,
 }
 
 impl Writing {
@@ -228,7 +240,8 @@ impl Writing {
                 }
             },
         };
-        let transaction = transact(&mut connection, self.source.dialect, batch, &mut phase);
+        let dialect = self.source.dialect;
+        let transaction = transact(&mut connection, dialect, &self.now, batch, &mut phase);
         let done = tokio::time::timeout(TRANSACTION_TIMEOUT, transaction).await;
         let error = match done {
             Ok(Ok(advanced)) => {
@@ -255,13 +268,14 @@ impl Writing {
 async fn transact(
     connection: &mut AnyConnection,
     dialect: Dialect,
+    now: &Now,
     batch: &mut [Box<dyn Job>],
     phase: &mut Phase,
 ) -> Result<Option<u64>, StoreError> {
     // Rolled back on drop, so an error below leaves nothing half done on the connection.
     let begun = connection.begin_with(dialect.begin()).await;
     let mut raw = begun.map_err(failed)?;
-    let mut tx = Transaction::open(Connection::new(&mut raw, dialect)).await?;
+    let mut tx = Transaction::open(Connection::new(&mut raw, dialect), now.read()).await?;
     if batch.iter().any(|job| job.changes_watermark()) {
         tx.lock_watermark().await?;
     }

@@ -19,6 +19,7 @@
 //! SQL stays within what all three speak: no `RETURNING`, no scalar `MAX`, no `INSERT OR IGNORE`;
 //! values are `BIGINT`, text and bytes.
 
+mod chronicle;
 mod creation;
 mod dialect;
 mod fault;
@@ -51,8 +52,8 @@ use self::source::Source;
 use self::statement::{Bound, Statement};
 use self::transaction::Connection;
 use super::{
-    Cause, Creation, CredentialRow, KeyRow, LogRead, NewSession, News, Renewal, RenewalAttempt,
-    Revocation, Selection, Store, StoreError,
+    AuditEntry, AuditFilter, Cause, Creation, CredentialRow, Event, KeyRow, LogRead, NewSession,
+    News, Renewal, RenewalAttempt, Revocation, Selection, Store, StoreError,
 };
 use crate::clock::Clock;
 use crate::record::{SessionRecord, Sid};
@@ -104,7 +105,7 @@ impl SqlStore {
                 pool.clone(),
                 Arc::clone(&news),
             ),
-            lane: Lane::start(source, raw, Arc::clone(&news)),
+            lane: Lane::start(source, raw, Arc::clone(&news), now.clone()),
             pool,
             news,
             now,
@@ -256,6 +257,14 @@ impl Store for SqlStore {
     async fn revoke_credential(&self, id: &str) -> Result<bool, StoreError> {
         let (id, now) = (id.to_owned(), self.now.clone());
         self.lane.run(register::RevokeCredential { id, now }).await
+    }
+
+    async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError> {
+        chronicle::audit(&self.pool, filter).await
+    }
+
+    async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
+        chronicle::events(&self.pool, after, limit).await
     }
 
     async fn check_writable(&self) -> Result<(), StoreError> {

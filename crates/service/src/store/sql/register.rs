@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use hallpass_session::time::Seconds;
+use serde_json::json;
 
 use super::Now;
 use super::lane::Work;
@@ -81,7 +82,10 @@ impl Work for AddCredential {
         let new = &self.0;
         let insert = INSERT.bind(&new.id).bind(&new.scope).bind(&new.name);
         let insert = insert.bind(&new.digest).bind(new.created_at);
-        tx.execute(insert).await.map(drop)
+        tx.execute(insert).await?;
+        let detail = json!({"scope": new.scope, "name": new.name});
+        tx.audit("create_credential", Some(new.id.clone()), detail)
+            .await
     }
 }
 
@@ -100,7 +104,12 @@ impl Work for RevokeCredential {
             "UPDATE credentials SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL",
         );
         let revoke = REVOKE.bind(self.now.read()).bind(&self.id);
-        Ok(tx.execute(revoke).await? == 1)
+        let is_revoked = tx.execute(revoke).await? == 1;
+        if is_revoked {
+            tx.audit("revoke_credential", Some(self.id.clone()), json!({}))
+                .await?;
+        }
+        Ok(is_revoked)
     }
 }
 

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hallpass_session::base64url;
 use hallpass_session::renewal::{Confirmed, Verdict};
 use hallpass_session::time::UnixSeconds;
 use hallpass_session::wire::EndedBy;
@@ -54,6 +55,9 @@ impl Work for Renew {
             Judged::Replay(found) => {
                 let both = [(found.record.sid, found.record.idx)];
                 let ended = revoke_sessions(tx, &both, REUSED, found.issued_at).await?;
+                let target = base64url::encode(&found.record.sid);
+                tx.audit("revoke_session", Some(target), REUSED.described(1))
+                    .await?;
                 Ok(Renewal::Replayed(ended))
             }
         }

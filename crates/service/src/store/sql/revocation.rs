@@ -1,7 +1,9 @@
 //! Writing and reading the revocation log.
 
 use async_trait::async_trait;
+use hallpass_session::base64url;
 use hallpass_session::time::{Seconds, UnixSeconds};
+use serde_json::{Value, json};
 
 use super::lane::Work;
 use super::pool::Pool;
@@ -43,7 +45,23 @@ impl Work for Revoke {
                 live_of_subject(tx, subject, except.as_ref(), now).await?
             }
         };
-        revoke_sessions(tx, &live, self.cause, now).await
+        let revocation = revoke_sessions(tx, &live, self.cause, now).await?;
+        if !live.is_empty() {
+            let (action, target) = match &self.selection {
+                Selection::Session(sid) => ("revoke_session", base64url::encode(sid)),
+                Selection::Subject { subject, .. } => ("revoke_subject", subject.clone()),
+            };
+            let detail = self.cause.described(revocation.revoked);
+            tx.audit(action, Some(target), detail).await?;
+        }
+        Ok(revocation)
+    }
+}
+
+impl Cause {
+    /// The cause in the audit log, of an end of so many sessions.
+    pub(super) fn described(self, ended: u64) -> Value {
+        json!({"by": ended_by_name(self.by), "reason": self.reason, "ended": ended})
     }
 }
 
@@ -66,6 +84,9 @@ impl Work for RevokeEverything {
         let next = self.now.read().plus(Seconds::new(1));
         tx.raise_watermark(next).await?;
         let seq = tx.advance();
+        tx.tell_all_ended(next).await?;
+        tx.audit("revoke_everything", None, json!({"ended": self.live}))
+            .await?;
         Ok(Revocation {
             revoked: self.live,
             epoch: tx.epoch().to_owned(),
@@ -94,7 +115,9 @@ impl Work for BeginEpoch {
         }
         // The second after this one, so that every token of the old epoch lies before it.
         let began = self.now.read().plus(Seconds::new(1));
-        tx.begin_epoch(self.fresh.clone(), began).await
+        tx.begin_epoch(self.fresh.clone(), began).await?;
+        tx.audit("begin_epoch", Some(self.fresh.clone()), json!({}))
+            .await
     }
 }
 
@@ -123,6 +146,7 @@ pub(super) async fn revoke_sessions(
         let revoke = revoke.bind(ended_by_name(cause.by)).bind(cause.reason);
         tx.execute(revoke.bind(list_exp)).await?;
     }
+    tx.tell_ended(live, cause).await?;
     Ok(Revocation {
         revoked: u64::try_from(live.len()).unwrap_or(u64::MAX),
         epoch: tx.epoch().to_owned(),

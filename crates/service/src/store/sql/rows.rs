@@ -126,7 +126,14 @@ pub(super) fn fixed<const N: usize>(
     bytes.try_into().map_err(|_| StoreError::Damaged(column))
 }
 
-fn maybe_text(row: &AnyRow, column: &'static str) -> Result<Option<String>, StoreError> {
+pub(super) fn maybe_bytes(
+    row: &AnyRow,
+    column: &'static str,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    row.try_get(column).map_err(failed)
+}
+
+pub(super) fn maybe_text(row: &AnyRow, column: &'static str) -> Result<Option<String>, StoreError> {
     row.try_get(column).map_err(failed)
 }
 

@@ -15,6 +15,7 @@ use super::dialect::Dialect;
 use super::fault::failed;
 use super::rows::{number, text, time};
 use super::statement::{Bound, Statement};
+use crate::actor::Actor;
 use crate::record::Sid;
 use crate::store::StoreError;
 
@@ -27,6 +28,8 @@ pub(super) struct Connection<'c> {
 /// A transaction of the serial lane.
 pub(super) struct Transaction<'c> {
     connection: Connection<'c>,
+    now: UnixSeconds,
+    actor: Actor,
     state: State,
     written: State,
     /// The newest number when the head was taken.
@@ -106,7 +109,10 @@ impl<'c> Connection<'c> {
 
 impl<'c> Transaction<'c> {
     /// Takes the head on a connection in which a transaction has begun.
-    pub(super) async fn open(mut connection: Connection<'c>) -> Result<Self, StoreError> {
+    pub(super) async fn open(
+        mut connection: Connection<'c>,
+        now: UnixSeconds,
+    ) -> Result<Self, StoreError> {
         static STATE: Statement = Statement::new(
             "SELECT h.seq, h.epoch, h.began, h.keys_seq, h.adopt_until, w.revoked_before, \
              i.next_idx, i.longest_token_secs \
@@ -120,6 +126,8 @@ impl<'c> Transaction<'c> {
         let state = State::read(&connection.one(STATE.plain()).await?)?;
         Ok(Self {
             connection,
+            now,
+            actor: Actor::service(),
             found_seq: state.head.seq,
             written: state.clone(),
             state,
@@ -132,6 +140,21 @@ impl<'c> Transaction<'c> {
             self.connection.one(lock.plain()).await?;
         }
         Ok(())
+    }
+
+    /// Says on whose behalf the next work runs.
+    pub(super) fn act_for(&mut self, actor: Actor) {
+        self.actor = actor;
+    }
+
+    /// On whose behalf this runs.
+    pub(super) const fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// The second in which the transaction began.
+    pub(super) const fn now(&self) -> UnixSeconds {
+        self.now
     }
 
     /// Number of the newest entry, of this transaction or before it.
