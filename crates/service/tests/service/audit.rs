@@ -180,14 +180,7 @@ fn command_lists_what_commands_did() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    said(&[
-        "credentials",
-        "create",
-        "--scope",
-        "app",
-        "--name",
-        "shop",
-    ]);
+    said(&["credentials", "create", "--scope", "app", "--name", "shop"]);
 
     let listed: Value = serde_json::from_str(&said(&["audit", "list", "--json"])).unwrap();
     assert_eq!(listed[0]["action"], "create_credential");
