@@ -156,18 +156,49 @@ pub(crate) async fn keep_keys(edge: &Rc<Edge>) {
 
 /// Gets a list young enough: somebody else's, if it comes soon, else our own.
 pub(crate) async fn keep_list(edge: &Rc<Edge>, max_age: Seconds) {
+    let noted = async || {
+        let outcome = fetch_list(edge, Seconds::default()).await;
+        note(edge, outcome)
+    };
+    let _ = list_in_turn(edge, max_age, noted).await;
+}
+
+/// The same for a socket. What fails for one says nothing about the service: the platform counts its
+/// calls over its whole life and refuses more than so many, so requests must go on asking.
+pub(crate) async fn keep_list_for_socket(edge: &Rc<Edge>, max_age: Seconds) -> Result<(), Outage> {
+    list_in_turn(edge, max_age, async || {
+        fetch_list(edge, Seconds::default()).await
+    })
+    .await
+}
+
+async fn list_in_turn(
+    edge: &Edge,
+    max_age: Seconds,
+    fetch: impl AsyncFnOnce() -> Result<(), Outage>,
+) -> Result<(), Outage> {
     let young = |edge: &Edge| {
         edge.list_age(platform::now_ms())
             .is_some_and(|age| age <= max_age)
     };
     watch(edge, |edge| edge.list.borrow().fetching_until_ms, young).await;
     let now_ms = platform::now_ms();
-    if !young(edge) && !rests(edge, now_ms) {
-        let until_ms = now_ms.saturating_add(timeout_ms(edge));
-        edge.list.borrow_mut().fetching_until_ms = until_ms;
-        let _ = fetch_list(edge, Seconds::new(0)).await;
-        edge.list.borrow_mut().fetching_until_ms = 0;
+    if young(edge) || rests(edge, now_ms) {
+        return Ok(());
     }
+    let until_ms = now_ms.saturating_add(timeout_ms(edge));
+    edge.list.borrow_mut().fetching_until_ms = until_ms;
+    let outcome = fetch().await;
+    edge.list.borrow_mut().fetching_until_ms = 0;
+    outcome
+}
+
+/// Notes a failure, for all to see.
+fn note(edge: &Edge, outcome: Result<(), Outage>) -> Result<(), Outage> {
+    if outcome.is_err() {
+        edge.list.borrow_mut().failed_ms = platform::now_ms();
+    }
+    outcome
 }
 
 /// Watches, while somebody else fetches, until what comes is young, or has failed, or comes too late.
@@ -187,7 +218,7 @@ async fn poll_chain(edge: &Rc<Edge>) {
     let ends_ms = platform::now_ms().saturating_add(CHAIN_MS);
     loop {
         let began_ms = platform::now_ms();
-        let polled = fetch_list(edge, poll_wait(edge)).await;
+        let polled = note(edge, fetch_list(edge, poll_wait(edge)).await);
         let now_ms = platform::now_ms();
         let wanted = edge.list.borrow().decided_ms > began_ms;
         if polled.is_err() || !wanted || now_ms >= ends_ms {
@@ -217,11 +248,9 @@ async fn fetch_list(edge: &Rc<Edge>, wait: Seconds) -> Result<(), Outage> {
         Ok(answer) => take_in(edge, answer, asked.as_ref(), started_ms).await,
         Err(outage) => Err(outage),
     };
-    edge.list.borrow_mut().failed_ms = if outcome.is_ok() {
-        0
-    } else {
-        platform::now_ms()
-    };
+    if outcome.is_ok() {
+        edge.list.borrow_mut().failed_ms = 0;
+    }
     outcome
 }
 

@@ -2,8 +2,9 @@
 //!
 //! The edge stands between the two ends and hands messages on as they are. Each socket watches with
 //! a timer of its own: every second it looks at the revocation list in memory, fetching it when it
-//! is older than half the bound and nobody else does, and from its token's end on it asks the service once a minute whether the session is still
-//! live, since a socket cannot be given a new token. What ends it has a close code: 4401 the session
+//! is older than half the bound and nobody else does, and from its token's end on it asks the
+//! service once a minute whether the session is still live, since a socket cannot be given a new
+//! token. What ends it has a close code: 4401 the session
 //! is over, 4503 nobody can say so any more and the route's patience is at an end.
 //!
 //! Source: docs/protocol.md §9.
@@ -11,7 +12,7 @@
 use crate::arrival;
 use crate::freshness;
 use crate::gate::Stop;
-use crate::isolate::Edge;
+use crate::isolate::{Edge, is_ahead};
 use crate::platform::{self, Thrown};
 use crate::route::{OnOutage, Rule};
 use hallpass_session::admission::LiveSession;
@@ -84,6 +85,9 @@ struct Watch {
     list_max_age: Seconds,
     /// When the service is asked next, once the token has ended.
     ask_at: UnixSeconds,
+    /// Until when this socket does not ask again for what failed: the list, and liveness.
+    list_rests_until_ms: i64,
+    ask_rests_until_ms: i64,
 }
 
 /// Stands between the app's socket and the client, and watches the session.
@@ -101,6 +105,8 @@ pub(crate) fn guard(
         grace: rule.outage_grace,
         list_max_age: rule.list_max_age,
         ask_at: session.claims().exp,
+        list_rests_until_ms: 0,
+        ask_rests_until_ms: 0,
     };
     wasm_bindgen_futures::spawn_local(watch.run(relay));
     Ok(answer)
@@ -214,8 +220,7 @@ impl Watch {
 
     /// Whether the session may go on; the error is a close code.
     async fn look(&mut self) -> Result<(), u16> {
-        // Half the bound for the list's age, half for the time between two looks.
-        freshness::keep_list(&self.edge, Seconds::new(self.list_max_age.get() / 2)).await;
+        self.keep_list().await;
         self.check_list()?;
         let age = self.edge.list_age(platform::now_ms());
         let bounded = age.is_some_and(|age| age <= self.list_max_age);
@@ -223,7 +228,7 @@ impl Watch {
             return Err(CLOSE_OUTAGE);
         }
         let now = arrival::now();
-        if now < self.ask_at {
+        if now < self.ask_at || self.rests(self.ask_rests_until_ms) {
             return Ok(());
         }
         match self.edge.service.liveness(&self.session.claims().sid).await {
@@ -232,10 +237,38 @@ impl Watch {
                 Ok(())
             }
             Ok(_) => Err(CLOSE_ENDED),
-            // Asked again at the next look, until the grace is over.
-            Err(_) if now < self.ask_at.plus(self.grace) => Ok(()),
+            // Asked again until the grace is over.
+            Err(_) if now < self.ask_at.plus(self.grace) => {
+                self.ask_rests_until_ms = self.rested();
+                Ok(())
+            }
             Err(_) => Err(CLOSE_OUTAGE),
         }
+    }
+
+    /// Half the bound for the list's age, half for the time between two looks.
+    async fn keep_list(&mut self) {
+        if self.rests(self.list_rests_until_ms) {
+            return;
+        }
+        let half = Seconds::new(self.list_max_age.get() / 2);
+        let kept = freshness::keep_list_for_socket(&self.edge, half).await;
+        if kept.is_err() {
+            self.list_rests_until_ms = self.rested();
+        }
+    }
+
+    fn rests(&self, until_ms: i64) -> bool {
+        is_ahead(until_ms, platform::now_ms(), self.rest_ms())
+    }
+
+    fn rested(&self) -> i64 {
+        platform::now_ms().saturating_add(self.rest_ms())
+    }
+
+    /// A quarter of the bound: what failed once may still come within it.
+    fn rest_ms(&self) -> i64 {
+        i64::try_from(self.list_max_age.as_ms() / 4).unwrap_or(0)
     }
 
     fn check_list(&self) -> Result<(), u16> {

@@ -243,6 +243,21 @@ for (const { name, raw } of RUNTIMES) {
       });
     }
 
+    test("requests ask for the list whatever has failed for a socket", async () => {
+      const socket = await openSocket(gate.origin, gate.issuer.token());
+      let failed = 0;
+      const usual = gate.service.onList;
+      gate.service.onList = () => {
+        failed += 1;
+        return problem(500, "service_faulty");
+      };
+      await until("the list has grown too old", () => failed >= 4);
+      gate.service.onList = usual;
+      const answer = await gate.withCookie(gate.issuer.token(), { path: "/ws/strict" });
+      assert.equal(answer.status, 200);
+      socket.close();
+    });
+
     test("socket on a strict route ends when the list grows too old, others go on", async () => {
       const heard = [];
       gate.app.onUpgrade((socket) => socket.on("data", (frame) => heard.push(frame)));
