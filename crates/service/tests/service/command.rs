@@ -11,6 +11,8 @@ use tempfile::TempDir;
 
 const HALLPASS: &str = env!("CARGO_BIN_EXE_hallpass");
 
+const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
+
 /// A served database; killed when dropped.
 pub(crate) struct Served {
     pub(crate) child: Child,
@@ -19,9 +21,21 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut child = command(folder)
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(arguments)
+        let mut serve = command(folder);
+        serve.args(SERVE).args(arguments);
+        Self::spawn(serve, folder)
+    }
+
+    /// Starts where a file that grows further is an error, as on a full disk, and not a signal.
+    pub(crate) fn start_within_limits(folder: &Path) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", HALLPASS]);
+        shell.args(SERVE).current_dir(folder).env_clear();
+        Self::spawn(shell, folder)
+    }
+
+    fn spawn(mut serve: Command, folder: &Path) -> Self {
+        let mut child = serve
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(folder.join("log")).unwrap())
             .spawn()

@@ -37,10 +37,34 @@ macro_rules! on_each_database {
 }
 pub(crate) use on_each_database;
 
+/// Makes each `async fn NAME(kind: Kind)` above it a test on each database that is a server.
+macro_rules! on_each_server {
+    ($($test:ident),+ $(,)?) => {
+        mod on_postgresql {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    super::$test(hallpass_databases::Kind::Postgresql).await;
+                }
+            )+
+        }
+        mod on_mariadb {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    super::$test(hallpass_databases::Kind::Mariadb).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_each_server;
+
 /// An empty database, gone when dropped.
 pub(crate) enum Table {
     File(TempDir),
-    Served(hallpass_databases::Database<'static>),
+    /// With the URL that leads to it, perhaps not straight.
+    Served(hallpass_databases::Database<'static>, String),
 }
 
 /// A table as it was.
@@ -62,19 +86,39 @@ impl Database {
 impl Table {
     /// On the server that all tests share, or in a file of its own.
     pub(crate) fn new(database: Database) -> Self {
-        let served = |kind| Server::shared(kind).and_then(Server::new_database);
+        let served = |kind| Self::served(Server::shared(kind).unwrap());
         match database {
             Database::Sqlite => Self::File(tempfile::tempdir().unwrap()),
-            Database::Postgresql => Self::Served(served(Kind::Postgresql).unwrap()),
-            Database::Mariadb => Self::Served(served(Kind::Mariadb).unwrap()),
+            Database::Postgresql => served(Kind::Postgresql),
+            Database::Mariadb => served(Kind::Mariadb),
         }
+    }
+
+    /// On a server.
+    pub(crate) fn served(server: &'static Server) -> Self {
+        let database = server.new_database().unwrap();
+        let url = database.url();
+        Self::Served(database, url)
     }
 
     /// What `database_url` is set to.
     pub(crate) fn url(&self) -> String {
         match self {
             Self::File(_) => format!("sqlite://{}", self.file().display()),
-            Self::Served(database) => database.url(),
+            Self::Served(_, url) => url.clone(),
+        }
+    }
+
+    /// The first row that a server's administrator sees, if there is one.
+    pub(crate) fn ask(&self, sql: &str) -> Option<String> {
+        let answer = self.database().ask(sql).unwrap();
+        answer.lines().next().map(str::to_owned)
+    }
+
+    fn database(&self) -> &hallpass_databases::Database<'static> {
+        match self {
+            Self::Served(database, _) => database,
+            Self::File(folder) => panic!("{} is no server", folder.path().display()),
         }
     }
 
@@ -88,13 +132,13 @@ impl Table {
     pub(crate) fn file(&self) -> PathBuf {
         match self {
             Self::File(folder) => folder.path().join("table.db"),
-            Self::Served(database) => panic!("{} has no file", database.url()),
+            Self::Served(_, url) => panic!("{url} has no file"),
         }
     }
 
     /// The names of the tables in it.
     pub(crate) fn names(&self) -> Vec<String> {
-        let Self::Served(database) = self else {
+        let Self::Served(database, _) = self else {
             panic!("ask the file");
         };
         let names = "SELECT table_name FROM information_schema.tables WHERE table_schema = ";
@@ -110,7 +154,7 @@ impl Table {
     pub(crate) fn back_up(&self) -> Backup {
         match self {
             Self::File(_) => Backup::File(std::fs::read(self.file()).unwrap()),
-            Self::Served(database) => {
+            Self::Served(database, _) => {
                 let names = self.names();
                 for name in &names {
                     let copy = format!("CREATE TABLE backup_{name} AS SELECT * FROM {name}");
@@ -125,7 +169,7 @@ impl Table {
     pub(crate) fn restore(&self, backup: &Backup) {
         match (self, backup) {
             (Self::File(_), Backup::File(bytes)) => std::fs::write(self.file(), bytes).unwrap(),
-            (Self::Served(database), Backup::Served(names)) => {
+            (Self::Served(database, _), Backup::Served(names)) => {
                 for name in names {
                     let forget = format!("DELETE FROM {name}");
                     database.ask(&forget).unwrap();

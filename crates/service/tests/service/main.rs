@@ -16,6 +16,8 @@ mod database;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod hostile;

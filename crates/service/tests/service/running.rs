@@ -56,9 +56,14 @@ impl Running {
 
     /// Starts with these settings, as in a file.
     pub(crate) async fn start_with(database: Database, settings: &str) -> Self {
+        Self::start_in(Table::new(database), settings).await
+    }
+
+    /// Starts on a table of the caller's.
+    pub(crate) async fn start_in(table: Table, settings: &str) -> Self {
         let clock = Arc::new(ManualClock::at(UnixSeconds::new(START)));
-        let table = Arc::new(Table::new(database));
-        Self::start_on(table, clock, toml::from_str(settings).unwrap()).await
+        let given = toml::from_str(settings).unwrap();
+        Self::start_on(Arc::new(table), clock, given).await
     }
 
     async fn start_on(table: Arc<Table>, clock: Arc<ManualClock>, given: GivenSettings) -> Self {
