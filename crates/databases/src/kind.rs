@@ -127,7 +127,7 @@ impl Kind {
         match self {
             Self::Postgresql => &["-c", "fsync=off", "-c", "full_page_writes=off"],
             Self::Mariadb => &[
-                "--innodb-flush-log-at-trx-commit=0",
+                "--innodb-flush-log-at-trx-commit=2",
                 "--innodb-flush-method=nosync",
                 "--innodb-doublewrite=0",
             ],
