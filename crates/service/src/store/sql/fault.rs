@@ -28,6 +28,7 @@ pub(super) fn failed(error: sqlx::Error) -> StoreError {
         | sqlx::Error::Protocol(_)
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed
+        | sqlx::Error::InvalidSavePointStatement
         | sqlx::Error::PoolClosed => StoreError::Unavailable(text),
         _ => StoreError::Rejected(text),
     }

@@ -31,9 +31,9 @@ const BATCH_MAX: usize = 64;
 const QUEUE_MAX: usize = 1024;
 /// How often a batch is begun anew after a lock was not got.
 pub(super) const BUSY_RETRIES: u32 = 3;
-/// Longest a transaction may take before its connection is given up: twice what the database itself
-/// allows a statement.
-pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest a transaction may take before its connection is given up: what the database itself allows
+/// a statement, twice what it allows a lock.
+pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One transaction's worth of writing.
 #[async_trait]
@@ -162,9 +162,9 @@ struct Failed {
 /// How far a batch came.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// No connection, or no lock: the database's doing.
-    Begin,
-    /// Some work failed.
+    /// There is no connection.
+    Connect,
+    /// Nothing was committed.
     Works,
     /// It may have been committed.
     Commit,
@@ -229,7 +229,7 @@ impl Writing {
 
     /// One transaction. A connection that does not do its part is not used again.
     async fn attempt(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), Failed> {
-        let mut phase = Phase::Begin;
+        let mut phase = Phase::Connect;
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => match self.source.connect(Purpose::Lane).await {
@@ -240,6 +240,7 @@ impl Writing {
                 }
             },
         };
+        phase = Phase::Works;
         let dialect = self.source.dialect;
         let transaction = transact(&mut connection, dialect, &self.now, batch, &mut phase);
         let done = tokio::time::timeout(TRANSACTION_TIMEOUT, transaction).await;
@@ -254,7 +255,8 @@ impl Writing {
             Ok(Err(error)) => error,
             Err(_) => StoreError::Unavailable("it did not answer in time".to_owned()),
         };
-        if !matches!(error, StoreError::Unavailable(_)) {
+        // What concerns the works alone leaves the connection good.
+        if let StoreError::Busy(_) | StoreError::Rejected(_) | StoreError::Damaged(_) = error {
             self.connection = Some(connection);
         }
         Err(Failed {
@@ -279,7 +281,6 @@ async fn transact(
     if batch.iter().any(|job| job.changes_watermark()) {
         tx.lock_watermark().await?;
     }
-    *phase = Phase::Works;
     for job in batch {
         job.run(&mut tx).await?;
     }

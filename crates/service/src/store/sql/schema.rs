@@ -3,6 +3,8 @@
 //! Migrations are embedded in the program, one folder per dialect with the same tables. A database
 //! written by a newer program is refused, not guessed at.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use hallpass_session::time::UnixSeconds;
 use sqlx::AnyConnection;
@@ -20,6 +22,9 @@ use crate::store::StoreError;
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 static MYSQL: Migrator = sqlx::migrate!("migrations/mysql");
+
+/// How long another process may take to migrate a file.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// A migration this program has and the database has not.
 #[derive(Clone, Debug)]
@@ -81,7 +86,23 @@ fn migrator(dialect: Dialect) -> &'static Migrator {
 }
 
 /// Brings the database to this program's schema.
+///
+/// Servers have a lock for it. On one file several processes may try at once: who comes late finds
+/// the file locked or the tables made, and looks again.
 pub(super) async fn migrate(raw: &mut AnyConnection, dialect: Dialect) -> Result<(), StoreError> {
+    let mut tries_left = if dialect == Dialect::Sqlite { 5 } else { 1 };
+    loop {
+        tries_left -= 1;
+        match try_migrate(raw, dialect).await {
+            Err(StoreError::Busy(_) | StoreError::Rejected(_)) if tries_left > 0 => {
+                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn try_migrate(raw: &mut AnyConnection, dialect: Dialect) -> Result<(), StoreError> {
     let done = migrator(dialect).run(&mut *raw).await;
     done.map_err(|error| match error {
         MigrateError::VersionMissing(version) => StoreError::Schema(format!(
