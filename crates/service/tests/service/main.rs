@@ -40,6 +40,8 @@ mod revocations;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
+mod several;
+#[cfg(test)]
 mod table;
 #[cfg(test)]
 mod tls;

@@ -104,6 +104,12 @@ impl Running {
         }
     }
 
+    /// Another process on the same table, under the same clock.
+    pub(crate) async fn start_beside(&self) -> Self {
+        let (table, clock) = (Arc::clone(&self.table), Arc::clone(&self.clock));
+        Self::start_on(table, clock, self.given.clone()).await
+    }
+
     /// Stops; the table stays as it is.
     pub(crate) async fn stop(self) -> Stopped {
         self.service.stop();

@@ -23,7 +23,8 @@ static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 static MYSQL: Migrator = sqlx::migrate!("migrations/mysql");
 
-/// How long another process may take to migrate a file.
+/// How often, and after which time, a file is looked at again that another process migrates.
+const LOOKS_AT_FILE: u32 = 10;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// A migration this program has and the database has not.
@@ -87,17 +88,30 @@ fn migrator(dialect: Dialect) -> &'static Migrator {
 
 /// Brings the database to this program's schema.
 ///
-/// Servers have a lock for it. On one file several processes may try at once: who comes late finds
-/// the file locked or the tables made, and looks again.
+/// Several processes may try at once. On one file who comes late finds it locked or the tables made,
+/// and looks again; PostgreSQL has sqlx's lock, which MariaDB does not honour, hence ours.
 pub(super) async fn migrate(raw: &mut AnyConnection, dialect: Dialect) -> Result<(), StoreError> {
-    let mut tries_left = if dialect == Dialect::Sqlite { 5 } else { 1 };
-    loop {
-        tries_left -= 1;
-        match try_migrate(raw, dialect).await {
-            Err(StoreError::Busy(_) | StoreError::Rejected(_)) if tries_left > 0 => {
+    static LOCK: Statement =
+        Statement::new("SELECT GET_LOCK(CONCAT('hallpass ', LEFT(DATABASE(), 48)), 60)");
+    static UNLOCK: Statement =
+        Statement::new("SELECT RELEASE_LOCK(CONCAT('hallpass ', LEFT(DATABASE(), 48)))");
+    match dialect {
+        Dialect::Postgres => try_migrate(raw, dialect).await,
+        Dialect::Sqlite => {
+            for _ in 0..LOOKS_AT_FILE {
+                let done = try_migrate(raw, dialect).await;
+                let Err(StoreError::Busy(_) | StoreError::Rejected(_)) = done else {
+                    return done;
+                };
                 tokio::time::sleep(LOOK_AGAIN_AFTER).await;
             }
-            done => return done,
+            try_migrate(raw, dialect).await
+        }
+        Dialect::MySql => {
+            Connection::new(raw, dialect).one(LOCK.plain()).await?;
+            let done = try_migrate(raw, dialect).await;
+            Connection::new(raw, dialect).one(UNLOCK.plain()).await?;
+            done
         }
     }
 }
