@@ -10,6 +10,8 @@ mod canary;
 #[cfg(test)]
 mod command;
 #[cfg(test)]
+mod concurrency;
+#[cfg(test)]
 mod creation;
 #[cfg(test)]
 mod database;

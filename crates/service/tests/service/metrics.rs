@@ -21,7 +21,7 @@ impl Running {
     }
 
     /// The value of the series that begins so.
-    async fn metric(&self, series: &str) -> String {
+    pub(crate) async fn metric(&self, series: &str) -> String {
         let text = self.metrics().await;
         let value = text.lines().find_map(|line| line.strip_prefix(series));
         value.unwrap_or("absent").trim().to_owned()

@@ -48,7 +48,8 @@ impl Running {
         list
     }
 
-    async fn read(&self, answer: &Answer) -> Verified<ListClaims> {
+    /// The list in an answer, signed by a key of the service.
+    pub(crate) async fn read(&self, answer: &Answer) -> Verified<ListClaims> {
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         assert_eq!(answer.header("content-type"), "application/jose");
         let (_, keyring) = self.keyrings().await;

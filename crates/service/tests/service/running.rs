@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::database::{Backup, Database, Table};
-
 use hallpass_service::clock::{Clock, ManualClock};
 use hallpass_service::config::{GivenSettings, Settings};
 use hallpass_service::credential::{self, Scope};
@@ -64,6 +63,12 @@ impl Running {
         let clock = Arc::new(ManualClock::at(UnixSeconds::new(START)));
         let given = toml::from_str(settings).unwrap();
         Self::start_on(Arc::new(table), clock, given).await
+    }
+
+    /// Starts another one beside this, on the same table.
+    pub(crate) async fn another(&self) -> Self {
+        let (table, clock) = (Arc::clone(&self.table), Arc::clone(&self.clock));
+        Self::start_on(table, clock, self.given.clone()).await
     }
 
     async fn start_on(table: Arc<Table>, clock: Arc<ManualClock>, given: GivenSettings) -> Self {
