@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::database::{Database, Table, on_each_database};
 use crate::running::creation;
 use hallpass_session::wire::{Created, Renewed};
 use serde_json::{Value, json};
@@ -12,6 +13,28 @@ use tempfile::TempDir;
 const HALLPASS: &str = env!("CARGO_BIN_EXE_hallpass");
 
 const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
+/// In the folder of a [`Place`]: where its database is.
+const DATABASE_URL: &str = "database_url";
+
+/// A folder whose commands use one of the databases.
+struct Place {
+    folder: TempDir,
+    _table: Option<Table>,
+}
+
+impl Place {
+    fn on(database: Database) -> Self {
+        let folder = folder();
+        let table = (database != Database::Sqlite).then(|| Table::new(database));
+        if let Some(table) = &table {
+            std::fs::write(folder.path().join(DATABASE_URL), table.url()).unwrap();
+        }
+        Self {
+            folder,
+            _table: table,
+        }
+    }
+}
 
 /// A served database; killed when dropped.
 pub(crate) struct Served {
@@ -105,9 +128,13 @@ impl Drop for Served {
     }
 }
 
+/// Runs in a folder, on the database of its [`Place`] or else on a file in it.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(HALLPASS);
     command.current_dir(folder).env_clear();
+    if let Ok(url) = std::fs::read_to_string(folder.join(DATABASE_URL)) {
+        command.env("HALLPASS_DATABASE_URL", url);
+    }
     command
 }
 
@@ -146,9 +173,9 @@ pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-#[tokio::test]
-async fn killed_service_loses_nothing_it_acknowledged() {
-    let folder = folder();
+async fn killed_service_loses_nothing_it_acknowledged(database: Database) {
+    let place = Place::on(database);
+    let folder = &place.folder;
     let (edge, app) = (
         credential(folder.path(), "edge"),
         credential(folder.path(), "app"),
@@ -197,9 +224,9 @@ async fn terminated_service_ends_cleanly_and_frees_its_port() {
     std::net::TcpListener::bind(address).unwrap();
 }
 
-#[tokio::test]
-async fn revocation_by_command_is_served_by_the_running_service() {
-    let folder = folder();
+async fn revocation_by_command_is_served_by_the_running_service(database: Database) {
+    let place = Place::on(database);
+    let folder = &place.folder;
     let (edge, app) = (
         credential(folder.path(), "edge"),
         credential(folder.path(), "app"),
@@ -224,9 +251,9 @@ async fn revocation_by_command_is_served_by_the_running_service() {
     );
 }
 
-#[tokio::test]
-async fn log_has_a_line_per_request_and_no_secret() {
-    let folder = folder();
+async fn log_has_a_line_per_request_and_no_secret(database: Database) {
+    let place = Place::on(database);
+    let folder = &place.folder;
     let (edge, app) = (
         credential(folder.path(), "edge"),
         credential(folder.path(), "app"),
@@ -276,6 +303,7 @@ async fn log_has_a_line_per_request_and_no_secret() {
         &renewed.session_token,
         &renewed.renewal_token,
         "SECRET",
+        "throw-away", // the database's password
     ];
     for secret in secrets {
         assert!(!log.contains(secret), "{secret} is in the log");
@@ -439,9 +467,9 @@ fn unusable_database_is_unreachable() {
     }
 }
 
-#[test]
-fn migrate_tells_then_does_then_has_nothing_to_do() {
-    let folder = folder();
+async fn migrate_tells_then_does_then_has_nothing_to_do(database: Database) {
+    let place = Place::on(database);
+    let folder = &place.folder;
     let statements = said(folder.path(), &["migrate", "--dry-run"]);
     assert!(statements.contains("CREATE TABLE sessions"));
     assert!(!folder.path().join("hallpass.db").exists());
@@ -451,4 +479,13 @@ fn migrate_tells_then_does_then_has_nothing_to_do() {
         said(folder.path(), &["migrate"]),
         "the schema is up to date"
     );
+    let file = folder.path().join("hallpass.db");
+    assert_eq!(file.exists(), database == Database::Sqlite);
 }
+
+on_each_database![
+    killed_service_loses_nothing_it_acknowledged,
+    revocation_by_command_is_served_by_the_running_service,
+    log_has_a_line_per_request_and_no_secret,
+    migrate_tells_then_does_then_has_nothing_to_do,
+];
