@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`record`] says when a session lives; [`store`] is the table as a port, with
 //! three databases behind it; [`service`] holds what a running service needs; one file per thing it
-//! does: [`creation`], [`renew`], [`list`], [`edges`], [`me`], [`revoke`], [`events`]; below them [`mint`],
+//! does: [`creation`], [`renew`], [`list`], [`edges`], [`me`], [`revoke`], [`events`], [`webhook`]; below them [`mint`],
 //! [`keys`], [`key_changes`], [`master_key`], [`device`], [`credential`]; around them [`http`], [`metrics`],
 //! [`cli`] and [`config`]. Why something fails is
 //! in [`failure`], what time it is in [`clock`], on whose behalf in [`actor`].
@@ -34,3 +34,4 @@ pub mod renew;
 pub mod revoke;
 pub mod service;
 pub mod store;
+pub mod webhook;

@@ -39,6 +39,7 @@ pub struct Metrics {
     refused: Family<Labels<1>, Counter>,
     renewals: Family<Labels<1>, Counter>,
     replays: Counter,
+    deliveries: Family<Labels<1>, Counter>,
     created: Counter,
     revocations: Family<Labels<1>, Counter>,
     ended: Family<Labels<1>, Counter>,
@@ -82,6 +83,11 @@ impl Metrics {
                 all,
                 "hallpass_replays",
                 "Sessions ended because two parties held them",
+            ),
+            deliveries: add(
+                all,
+                "hallpass_webhook_deliveries",
+                "Attempts to deliver an event, by outcome",
             ),
             created: add(all, "hallpass_sessions_created", "Sessions created"),
             revocations: add(
@@ -180,6 +186,13 @@ impl Metrics {
         };
         let outcome = [("outcome", outcome.to_owned())];
         self.renewals.get_or_create(&outcome).inc();
+    }
+
+    /// Notes an attempt of the webhook.
+    pub(crate) fn note_delivery(&self, is_delivered: bool) {
+        let outcome = if is_delivered { "delivered" } else { "failed" };
+        let outcome = [("outcome", outcome.to_owned())];
+        self.deliveries.get_or_create(&outcome).inc();
     }
 
     /// Notes a creation.

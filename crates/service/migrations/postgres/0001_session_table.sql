@@ -155,3 +155,11 @@ CREATE TABLE events (
 );
 CREATE INDEX events_by_time ON events (at);
 CREATE INDEX events_by_subject ON events (subject);
+
+-- How far the webhook is with `events`: one row.
+CREATE TABLE webhook (
+    id             BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
+    delivered_to   BIGINT NOT NULL,           -- number of the last event that the app took
+    holder         TEXT NOT NULL,             -- random name of the process whose turn it is
+    held_until     BIGINT NOT NULL            -- second from which another may take the turn
+);

@@ -152,3 +152,11 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_by_time ON events (at);
 CREATE INDEX events_by_subject ON events (subject);
+
+-- How far the webhook is with `events`: one row.
+CREATE TABLE webhook (
+    id             INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    delivered_to   INTEGER NOT NULL,          -- number of the last event that the app took
+    holder         TEXT    NOT NULL,          -- random name of the process whose turn it is
+    held_until     INTEGER NOT NULL           -- second from which another may take the turn
+) STRICT;

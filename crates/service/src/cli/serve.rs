@@ -15,11 +15,14 @@ use crate::http::{Listening, Tls, metrics_router, router, serve};
 use crate::master_key::MasterKey;
 use crate::service::Service;
 use crate::store::sql::SqlStore;
+use crate::webhook::Webhook;
 
 pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     start_log(&settings);
     warn_of_throw_away(&settings);
     let tls = tls(&settings)?;
+    let webhook = settings.webhook.as_ref().map(Webhook::configure);
+    let webhook = webhook.transpose().map_err(CommandError::Usage)?;
     let listener = listen(settings.listen, "--listen").await?;
     let metrics_listener = match settings.metrics_listen {
         Some(address) => Some(listen(address, "--metrics-listen").await?),
@@ -29,6 +32,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     let service = Arc::new(start(settings).await?);
     // Handlers are in place before anybody is told that we are ready.
     let stop = stop_signal(Arc::clone(&service))?;
+    let webhook = webhook.map(|webhook| tokio::spawn(webhook.run(Arc::clone(&service))));
     let scheme = if tls.is_some() { "https" } else { "http" };
     let metrics = metrics_listener.map(|listener| serve_metrics(listener, &service));
     // Whoever started us may not read on; that is no reason to end.
@@ -38,6 +42,9 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     serve(Listening::new(listener, tls), routes, stop).await;
     if let Some(metrics) = metrics {
         metrics.await.map_err(no)?;
+    }
+    if let Some(webhook) = webhook {
+        webhook.await.map_err(no)?;
     }
     service.close().await;
     tracing::info!("stopped");

@@ -76,6 +76,12 @@ pub struct GivenSettings {
     /// Private key of that certificate (PEM)
     #[arg(long, env = "HALLPASS_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
+    /// Where events are posted to; `webhook_secret_file` goes with it [default: none]
+    #[arg(long, env = "HALLPASS_WEBHOOK_URL", value_name = "URL")]
+    pub webhook_url: Option<String>,
+    /// File with the secret that signs them, in base64
+    #[arg(long, env = "HALLPASS_WEBHOOK_SECRET_FILE", value_name = "FILE")]
+    pub webhook_secret_file: Option<PathBuf>,
     /// Address where `/metrics` answers without a credential [default: none]
     #[arg(long, env = "HALLPASS_METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<SocketAddr>,

@@ -64,6 +64,15 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// Where events are posted to, and what signs them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookSettings {
+    /// The address.
+    pub url: String,
+    /// The secret, base64.
+    pub secret_file: PathBuf,
+}
+
 /// Settings that were checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -103,6 +112,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// Certificate and key, if TLS is spoken.
     pub tls: Option<TlsFiles>,
+    /// Where events are posted to.
+    pub webhook: Option<WebhookSettings>,
     /// Where metrics are told to everybody.
     pub metrics_listen: Option<SocketAddr>,
     /// How long a stopping service still accepts.
@@ -181,6 +192,7 @@ impl Settings {
                 120_000,
             )?),
             tls: tls(given.tls_certificate, given.tls_key)?,
+            webhook: webhook(given.webhook_url, given.webhook_secret_file)?,
             metrics_listen: given.metrics_listen,
             stop_delay: Duration::from_secs(within(
                 "stop_delay_secs",
@@ -256,6 +268,11 @@ impl Settings {
             request_timeout_ms: u64::try_from(self.request_timeout.as_millis()).ok(),
             tls_certificate: self.tls.as_ref().map(|tls| tls.certificate.clone()),
             tls_key: self.tls.as_ref().map(|tls| tls.key.clone()),
+            webhook_url: self.webhook.as_ref().map(|webhook| webhook.url.clone()),
+            webhook_secret_file: self
+                .webhook
+                .as_ref()
+                .map(|webhook| webhook.secret_file.clone()),
             metrics_listen: self.metrics_listen,
             stop_delay_secs: Some(self.stop_delay.as_secs()),
             log_format: Some(self.log_format),
@@ -306,6 +323,33 @@ fn tls(
             "tls_certificate: tls_key needs it".to_owned(),
         )),
     }
+}
+
+fn webhook(
+    url: Option<String>,
+    secret_file: Option<PathBuf>,
+) -> Result<Option<WebhookSettings>, SettingsError> {
+    let wrong = |text: &str| Err(SettingsError(text.to_owned()));
+    let (url, secret_file) = match (url, secret_file) {
+        (None, None) => return Ok(None),
+        (Some(url), Some(secret_file)) => (url, secret_file),
+        (Some(_), None) => return wrong("webhook_secret_file: webhook_url needs it"),
+        (None, Some(_)) => return wrong("webhook_url: webhook_secret_file needs it"),
+    };
+    let uri: axum::http::Uri = match url.parse() {
+        Ok(uri) => uri,
+        Err(_) => return wrong("webhook_url: is no URL"),
+    };
+    let host = uri.host().unwrap_or_default();
+    let is_local = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    match uri.scheme_str() {
+        _ if host.is_empty() => return wrong("webhook_url: must name a host"),
+        _ if url.contains('@') => return wrong("webhook_url: must have no user or password"),
+        Some("https") => {}
+        Some("http") if is_local => {}
+        _ => return wrong("webhook_url: must be https://, or http:// to this machine"),
+    }
+    Ok(Some(WebhookSettings { url, secret_file }))
 }
 
 fn secs(
@@ -413,6 +457,29 @@ mod tests {
         );
         let both = resolve("tls_certificate = \"c\"\ntls_key = \"k\"").unwrap();
         assert!(both.tls.is_some());
+    }
+
+    #[test]
+    fn webhook_needs_https_and_a_secret() {
+        let resolve = |url: &str| {
+            let text = format!("webhook_url = \"{url}\"\nwebhook_secret_file = \"s\"");
+            Settings::resolve(file(&text)).map(drop)
+        };
+
+        assert!(resolve("https://app.example/hook").is_ok());
+        assert!(resolve("http://127.0.0.1:8789/hook").is_ok());
+        for url in [
+            "http://app.example/",
+            "ftp://a/",
+            "/hook",
+            "",
+            "https://u:p@a/",
+        ] {
+            let error = resolve(url).unwrap_err().to_string();
+            assert!(error.starts_with("webhook_url"), "{url}: {error}");
+        }
+        let alone = Settings::resolve(file("webhook_url = \"https://a/\""));
+        assert!(alone.unwrap_err().to_string().starts_with("webhook_secret"));
     }
 
     #[test]

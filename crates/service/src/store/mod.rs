@@ -503,6 +503,19 @@ pub trait Store: Send + Sync + 'static {
     /// Events after number `after`, oldest first, at most `limit`.
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError>;
 
+    /// Number of the last event that the webhook delivered.
+    async fn webhook_position(&self) -> Result<u64, StoreError>;
+
+    /// Moves that number on, and keeps others from it until then; `false` if it is not `from` any
+    /// more, or somebody else's turn.
+    async fn advance_webhook(
+        &self,
+        holder: &str,
+        from: u64,
+        to: u64,
+        until: UnixSeconds,
+    ) -> Result<bool, StoreError>;
+
     /// Proves that the table can be written now, without writing.
     async fn check_writable(&self) -> Result<(), StoreError>;
 

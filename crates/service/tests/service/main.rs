@@ -47,3 +47,5 @@ mod several;
 mod table;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod webhook;

@@ -3,11 +3,13 @@
 //! Both are written in the transaction that does it, with running numbers taken while the head is
 //! held: so the numbers are commit order, and whoever reads on from one misses nothing.
 
+use async_trait::async_trait;
 use hallpass_session::base64url;
 use hallpass_session::time::UnixSeconds;
 use serde_json::{Value, json};
 use sqlx::any::AnyRow;
 
+use super::lane::Work;
 use super::pool::Pool;
 use super::rows::{ended_by_name, maybe_bytes, maybe_text, number, text, time};
 use super::statement::Statement;
@@ -121,6 +123,36 @@ pub(super) async fn events(pool: &Pool, after: u64, limit: u32) -> Result<Vec<Ev
     let bound = EVENTS.bind(after).bind(limit);
     let rows = pool.connection().await?.get().all(bound).await?;
     rows.iter().map(read_event).collect()
+}
+
+/// Number of the last event that the webhook delivered.
+pub(super) async fn webhook_position(pool: &Pool) -> Result<u64, StoreError> {
+    static POSITION: Statement = Statement::new("SELECT delivered_to FROM webhook WHERE id = 1");
+    let row = pool.connection().await?.get().one(POSITION.plain()).await?;
+    number(&row, "delivered_to")
+}
+
+/// The webhook's position to move on by whoever has the turn.
+pub(super) struct AdvanceWebhook {
+    pub(super) holder: String,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) until: UnixSeconds,
+}
+
+#[async_trait]
+impl Work for AdvanceWebhook {
+    type Output = bool;
+
+    async fn run(&self, tx: &mut Transaction<'_>) -> Result<bool, StoreError> {
+        static ADVANCE: Statement = Statement::new(
+            "UPDATE webhook SET holder = $1, delivered_to = $2, held_until = $3 \
+             WHERE id = 1 AND delivered_to = $4 AND (holder = $5 OR held_until <= $6)",
+        );
+        let advance = ADVANCE.bind(&self.holder).bind(self.to).bind(self.until);
+        let advance = advance.bind(self.from).bind(&self.holder).bind(tx.now());
+        Ok(tx.execute(advance).await? == 1)
+    }
 }
 
 fn read_audit_entry(row: &AnyRow) -> Result<AuditEntry, StoreError> {

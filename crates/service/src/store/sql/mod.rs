@@ -267,6 +267,28 @@ impl Store for SqlStore {
         chronicle::events(&self.pool, after, limit).await
     }
 
+    async fn webhook_position(&self) -> Result<u64, StoreError> {
+        chronicle::webhook_position(&self.pool).await
+    }
+
+    async fn advance_webhook(
+        &self,
+        holder: &str,
+        from: u64,
+        to: u64,
+        until: UnixSeconds,
+    ) -> Result<bool, StoreError> {
+        let holder = holder.to_owned();
+        self.lane
+            .run(chronicle::AdvanceWebhook {
+                holder,
+                from,
+                to,
+                until,
+            })
+            .await
+    }
+
     async fn check_writable(&self) -> Result<(), StoreError> {
         self.lane.run(schema::Probe).await
     }

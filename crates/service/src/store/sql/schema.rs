@@ -158,9 +158,16 @@ pub(super) async fn write_first_rows(
         "INSERT INTO issuance (id, next_idx, longest_token_secs) VALUES (1, 0, 0) \
          ON DUPLICATE KEY UPDATE id = id",
     );
+    static WEBHOOK: Statement = Statement::differing(
+        "INSERT INTO webhook (id, delivered_to, holder, held_until) VALUES (1, 0, '', 0) \
+         ON CONFLICT DO NOTHING",
+        "INSERT INTO webhook (id, delivered_to, holder, held_until) VALUES (1, 0, '', 0) \
+         ON DUPLICATE KEY UPDATE id = id",
+    );
     connection.execute(HEAD.bind(epoch).bind(now)).await?;
     connection.execute(WATERMARK.plain()).await?;
     connection.execute(ISSUANCE.plain()).await?;
+    connection.execute(WEBHOOK.plain()).await?;
     Ok(())
 }
 
