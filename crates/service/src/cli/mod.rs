@@ -15,6 +15,7 @@ mod presented;
 mod report;
 mod serve;
 mod sessions;
+mod subjects;
 mod token;
 
 use std::path::PathBuf;
@@ -100,6 +101,9 @@ enum Command {
     /// Look at sessions and end them
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
+    /// What is held on a person: hand it out, or forget it
+    #[command(subcommand)]
+    Subjects(subjects::SubjectsCommand),
     /// Say rule by rule why a session token passes or is refused
     ///
     /// Give the token by standard input or file, never as an argument. Neither it nor its signature
@@ -183,6 +187,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
         Command::Credentials(command) => credentials::run(&everywhere, command).await,
         Command::Keys(command) => keys::run(&everywhere, command).await,
         Command::Sessions(command) => sessions::run(&everywhere, command).await,
+        Command::Subjects(command) => subjects::run(&everywhere, command).await,
         Command::Openapi => openapi::run(),
         Command::Token(command) => token::run(&everywhere, &command),
         Command::Explain(arguments) => explain::run(&everywhere, *arguments).await,

@@ -193,7 +193,7 @@ async fn known(store: &dyn Store, sid: &str) -> Result<SessionRecord, CommandErr
     found.ok_or_else(|| CommandError::No("no such session; see `hallpass sessions list`".into()))
 }
 
-fn checked(subject: &str) -> Result<&str, CommandError> {
+pub(super) fn checked(subject: &str) -> Result<&str, CommandError> {
     let text = "a subject has 1 to 255 printable ASCII bytes without space \" , ; \\";
     is_subject(subject)
         .then_some(subject)

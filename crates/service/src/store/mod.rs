@@ -386,6 +386,41 @@ pub struct CredentialRow {
     pub revoked_at: Option<UnixSeconds>,
 }
 
+/// Everything held on a subject.
+#[derive(Clone, Debug)]
+pub struct SubjectHeld {
+    /// Their sessions, oldest first.
+    pub sessions: Vec<SessionHeld>,
+    /// What apps were told of them.
+    pub events: Vec<Event>,
+    /// What was done to them and to their sessions.
+    pub audit: Vec<AuditEntry>,
+}
+
+/// One of a subject's sessions, whole.
+#[derive(Clone, Debug)]
+pub struct SessionHeld {
+    /// As it is judged.
+    pub record: SessionRecord,
+    /// User agent of the sign-in.
+    pub user_agent: Option<String>,
+    /// Address and place of the sign-in, as a JSON object.
+    pub signed_in_from: Value,
+}
+
+/// A subject was forgotten.
+#[derive(Clone, Debug)]
+pub struct Erasure {
+    /// What ended their live sessions.
+    pub revocation: Revocation,
+    /// How many sessions are gone.
+    pub sessions: u64,
+    /// How many events no longer name them.
+    pub events: u64,
+    /// How many entries of the audit log no longer name them.
+    pub audited: u64,
+}
+
 /// That the log grew, whoever wrote it: the number of its newest entry, as far as is known.
 ///
 /// It is a reason to look, never a proof: what counts is what a read then finds.
@@ -515,6 +550,13 @@ pub trait Store: Send + Sync + 'static {
         to: u64,
         until: UnixSeconds,
     ) -> Result<bool, StoreError>;
+
+    /// Everything held on a subject.
+    async fn held_on(&self, subject: &str) -> Result<SubjectHeld, StoreError>;
+
+    /// Ends a subject's live sessions and forgets the subject. Of a revocation id and index stay
+    /// for as long as the list must hold them.
+    async fn erase(&self, subject: &str) -> Result<Erasure, StoreError>;
 
     /// Proves that the table can be written now, without writing.
     async fn check_writable(&self) -> Result<(), StoreError>;

@@ -44,6 +44,8 @@ mod running;
 #[cfg(test)]
 mod several;
 #[cfg(test)]
+mod subjects;
+#[cfg(test)]
 mod table;
 #[cfg(test)]
 mod tls;

@@ -155,7 +155,7 @@ impl Work for AdvanceWebhook {
     }
 }
 
-fn read_audit_entry(row: &AnyRow) -> Result<AuditEntry, StoreError> {
+pub(super) fn read_audit_entry(row: &AnyRow) -> Result<AuditEntry, StoreError> {
     Ok(AuditEntry {
         id: number(row, "id")?,
         at: time(row, "at")?.get(),
@@ -168,7 +168,7 @@ fn read_audit_entry(row: &AnyRow) -> Result<AuditEntry, StoreError> {
     })
 }
 
-fn read_event(row: &AnyRow) -> Result<Event, StoreError> {
+pub(super) fn read_event(row: &AnyRow) -> Result<Event, StoreError> {
     let kind = EventKind::parse(&text(row, "kind")?).ok_or(StoreError::Damaged("kind"))?;
     let sid = maybe_bytes(row, "sid")?;
     Ok(Event {

@@ -34,6 +34,7 @@ mod schema;
 mod source;
 mod sqlite;
 mod statement;
+mod subjects;
 mod transaction;
 mod watch;
 
@@ -52,8 +53,9 @@ use self::source::Source;
 use self::statement::{Bound, Statement};
 use self::transaction::Connection;
 use super::{
-    AuditEntry, AuditFilter, Cause, Creation, CredentialRow, Event, KeyRow, LogRead, NewSession,
-    News, Renewal, RenewalAttempt, Revocation, Selection, Store, StoreError,
+    AuditEntry, AuditFilter, Cause, Creation, CredentialRow, Erasure, Event, KeyRow, LogRead,
+    NewSession, News, Renewal, RenewalAttempt, Revocation, Selection, Store, StoreError,
+    SubjectHeld,
 };
 use crate::clock::Clock;
 use crate::record::{SessionRecord, Sid};
@@ -287,6 +289,15 @@ impl Store for SqlStore {
                 until,
             })
             .await
+    }
+
+    async fn held_on(&self, subject: &str) -> Result<SubjectHeld, StoreError> {
+        subjects::held(&self.pool, subject).await
+    }
+
+    async fn erase(&self, subject: &str) -> Result<Erasure, StoreError> {
+        let (subject, now) = (subject.to_owned(), self.now.clone());
+        self.lane.run(subjects::Erase { subject, now }).await
     }
 
     async fn check_writable(&self) -> Result<(), StoreError> {

@@ -137,7 +137,7 @@ pub(super) fn maybe_text(row: &AnyRow, column: &'static str) -> Result<Option<St
     row.try_get(column).map_err(failed)
 }
 
-fn maybe_number(row: &AnyRow, column: &'static str) -> Result<Option<u64>, StoreError> {
+pub(super) fn maybe_number(row: &AnyRow, column: &'static str) -> Result<Option<u64>, StoreError> {
     let value: Option<i64> = row.try_get(column).map_err(failed)?;
     value
         .map(u64::try_from)
