@@ -92,7 +92,7 @@ pub(super) async fn held(pool: &Pool, subject: &str) -> Result<SubjectHeld, Stor
     let mut audit = tx.all(AUDIT.bind(subject)).await?;
     for row in &rows {
         let sid: Sid = fixed(row, "sid")?;
-        let of_session = AUDIT.bind(&base64url::encode(&sid));
+        let of_session = AUDIT.bind(base64url::encode(&sid));
         audit.extend(tx.all(of_session).await?);
     }
     Ok(SubjectHeld {
