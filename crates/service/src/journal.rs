@@ -128,18 +128,26 @@ struct Inner {
 }
 
 impl Journal {
-    /// Opens the journal, making the file if there is none.
+    /// The journal at `path`; the file is opened, and made, when there is something to write.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self(Arc::new(Inner {
+            path: path.to_owned(),
+            file: Mutex::new(None),
+            failures: AtomicU64::new(0),
+        }))
+    }
+
+    /// Opens the file now, so that one that cannot be written is noticed before it is needed.
     ///
     /// # Errors
     ///
-    /// When it cannot be opened for appending.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = open_to_append(path)?;
-        Ok(Self(Arc::new(Inner {
-            path: path.to_owned(),
-            file: Mutex::new(Some(file)),
-            failures: AtomicU64::new(0),
-        })))
+    /// When it cannot be opened for appending; names it.
+    pub fn open(&self) -> io::Result<()> {
+        self.0.append(&[]).map_err(|error| {
+            let text = format!("journal_file {}: {error}", self.0.path.display());
+            io::Error::new(error.kind(), text)
+        })
     }
 
     /// Writes and syncs entries; what fails is logged and counted.
@@ -176,7 +184,11 @@ impl Journal {
         self.0.rotate(now)?;
         for part in older_parts(&self.0.path)? {
             let read = read_file(&part)?;
-            if read.entries.iter().all(|entry| entry.needed_until() < now.get()) {
+            if read
+                .entries
+                .iter()
+                .all(|entry| entry.needed_until() < now.get())
+            {
                 std::fs::remove_file(&part)?;
             }
         }
@@ -206,6 +218,7 @@ impl Inner {
     }
 
     fn rotate(&self, now: UnixSeconds) -> io::Result<()> {
+        self.append(&[])?;
         let mut slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if std::fs::metadata(&self.path)?.len() < PART_MAX_BYTES {
             return Ok(());
@@ -291,7 +304,9 @@ fn open_to_append(path: &Path) -> io::Result<File> {
 
 /// A new file's name is on disk only once its folder is.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
@@ -306,7 +321,9 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 fn older_parts(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or_else(|| Path::new("."));
     let Some(name) = path.file_name() else {
         return Ok(Vec::new());
@@ -315,9 +332,10 @@ fn older_parts(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut parts = Vec::new();
     for file in std::fs::read_dir(folder)? {
         let file = file?.path();
-        let number = file
-            .file_name()
-            .and_then(|name| name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes()));
+        let number = file.file_name().and_then(|name| {
+            name.as_encoded_bytes()
+                .strip_prefix(prefix.as_encoded_bytes())
+        });
         if number.is_some_and(|number| number.iter().all(u8::is_ascii_digit)) {
             parts.push(file);
         }
@@ -365,7 +383,7 @@ mod tests {
     #[tokio::test]
     async fn entries_are_read_as_they_were_written() {
         let (_folder, path) = folder();
-        let journal = Journal::open(&path).unwrap();
+        let journal = Journal::at(&path);
         let epoch = Entry::Epoch {
             epoch: "f".into(),
             seq: 3,
@@ -389,11 +407,14 @@ mod tests {
     #[tokio::test]
     async fn torn_line_is_skipped_and_spoils_no_other() {
         let (_folder, path) = folder();
-        Journal::open(&path).unwrap().append(vec![entry(1)]).await;
-        let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        Journal::at(&path).append(vec![entry(1)]).await;
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap();
         file.write_all(br#"{"what":"revoked","ep"#).unwrap();
 
-        Journal::open(&path).unwrap().append(vec![entry(2)]).await;
+        Journal::at(&path).append(vec![entry(2)]).await;
 
         let read = read(&path).unwrap();
         assert_eq!(read.entries, [entry(1), entry(2)]);
@@ -403,7 +424,7 @@ mod tests {
     #[tokio::test]
     async fn file_that_was_moved_away_is_made_anew() {
         let (_folder, path) = folder();
-        let journal = Journal::open(&path).unwrap();
+        let journal = Journal::at(&path);
         journal.append(vec![entry(1)]).await;
         std::fs::rename(&path, path.with_extension("jsonl.1000")).unwrap();
 
@@ -418,7 +439,8 @@ mod tests {
         let inside = folder.path().join("inside");
         std::fs::create_dir(&inside).unwrap();
         let path = inside.join("journal");
-        let journal = Journal::open(&path).unwrap();
+        let journal = Journal::at(&path);
+        journal.open().unwrap();
         std::fs::remove_dir_all(&inside).unwrap();
 
         journal.append(vec![entry(1)]).await;
@@ -433,8 +455,9 @@ mod tests {
     async fn old_part_is_deleted_once_every_session_in_it_is_over() {
         let (_folder, path) = folder();
         let part = path.with_extension("jsonl.1000");
-        Journal::open(&part).unwrap().append(vec![entry(1)]).await;
-        let journal = Journal::open(&path).unwrap();
+        Journal::at(&part).append(vec![entry(1)]).await;
+        let journal = Journal::at(&path);
+        journal.open().unwrap();
 
         journal.prune(UnixSeconds::new(5000)).unwrap();
         assert!(part.exists());

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::edges::Edges;
 use crate::failure::Failure;
+use crate::journal::Journal;
 use crate::key_changes::{KeyMaker, change_keys, first_keys};
 use crate::keys::Keys;
 use crate::list::ListMemory;
@@ -151,6 +152,11 @@ impl Service {
     /// Whether requests will be served.
     pub(crate) async fn is_ready(&self) -> bool {
         !self.leaving.load(Ordering::Relaxed) && self.store.check_writable().await.is_ok()
+    }
+
+    /// How many writes of the revocation journal failed.
+    pub(crate) fn journal_failures(&self) -> u64 {
+        self.store.journal().map_or(0, Journal::failures)
     }
 
     /// Finishes what was accepted and lets go of the database.

@@ -12,6 +12,7 @@ mod keys;
 mod migrate;
 mod openapi;
 mod presented;
+mod recover;
 mod report;
 mod serve;
 mod sessions;
@@ -28,8 +29,9 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use self::report::Format;
 use crate::actor::Actor;
 use crate::clock::SystemClock;
-use crate::config::{GivenSettings, Settings, SettingsError};
+use crate::config::{DEFAULT_DATABASE_URL, GivenSettings, Settings, SettingsError, journal_file};
 use crate::failure::{Failure, Fault, Outage};
+use crate::journal::Journal;
 use crate::store::StoreError;
 use crate::store::sql::{SqlStore, check_url};
 
@@ -69,6 +71,14 @@ struct Everywhere {
         help = "The session table [default: sqlite://hallpass.db]"
     )]
     database_url: Option<String>,
+    #[arg(
+        long,
+        global = true,
+        env = "HALLPASS_JOURNAL_FILE",
+        value_name = "FILE",
+        help = "What was ended, outside the table; `off`: nowhere [default: beside an SQLite file]"
+    )]
+    journal_file: Option<PathBuf>,
     /// Write reports as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -92,6 +102,12 @@ enum Command {
     /// Who ended sessions and changed keys and credentials
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Go on with a table that was restored from a backup
+    ///
+    /// Run it before `serve`. What the journal knows to be ended is ended again; sessions created
+    /// since the backup are lost; those renewed since are adopted for a time, or everybody is signed
+    /// out. Edges get a new epoch of the revocation list.
+    Recover(recover::RecoverArguments),
     /// Credentials of those who call the service
     #[command(subcommand)]
     Credentials(credentials::CredentialsCommand),
@@ -184,6 +200,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
         Command::Config(command) => config::run(&everywhere, command),
         Command::Migrate(arguments) => migrate::run(&everywhere, &arguments).await,
         Command::Audit(command) => audit::run(&everywhere, command).await,
+        Command::Recover(arguments) => recover::run(&everywhere, arguments).await,
         Command::Credentials(command) => credentials::run(&everywhere, command).await,
         Command::Keys(command) => keys::run(&everywhere, command).await,
         Command::Sessions(command) => sessions::run(&everywhere, command).await,
@@ -209,6 +226,7 @@ impl Everywhere {
         let database_url = self.database_url.clone();
         GivenSettings {
             database_url,
+            journal_file: self.journal_file.clone(),
             ..given
         }
     }
@@ -225,16 +243,27 @@ impl Everywhere {
         let given = self.given(GivenSettings::default())?;
         let url = given
             .database_url
-            .unwrap_or_else(|| "sqlite://hallpass.db".to_owned());
+            .unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned());
         check_url(&url)
             .map_err(|problem| CommandError::Usage(format!("database_url: {problem}")))?;
         Ok(url)
     }
 
+    /// Where what is ended is written outside the table.
+    fn journal_file(&self) -> Result<Option<PathBuf>, CommandError> {
+        let given = self.given(GivenSettings::default())?;
+        Ok(journal_file(
+            given.journal_file.as_deref(),
+            &self.database_url()?,
+        ))
+    }
+
     /// Opens the table for a command.
     async fn open(&self) -> Result<SqlStore, CommandError> {
         let url = self.database_url()?;
-        Ok(SqlStore::open(&url, COMMAND_CONNECTIONS, Arc::new(SystemClock::default())).await?)
+        let journal = self.journal_file()?.as_deref().map(Journal::at);
+        let clock = Arc::new(SystemClock::default());
+        Ok(SqlStore::open_with_journal(&url, COMMAND_CONNECTIONS, clock, journal).await?)
     }
 
     fn format(&self) -> Format {

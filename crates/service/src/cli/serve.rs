@@ -12,6 +12,7 @@ use super::CommandError;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Environment, LogFormat, Settings};
 use crate::http::{Listening, Tls, metrics_router, router, serve};
+use crate::journal::Journal;
 use crate::master_key::MasterKey;
 use crate::service::Service;
 use crate::store::sql::SqlStore;
@@ -74,7 +75,14 @@ async fn start(settings: Settings) -> Result<Service, CommandError> {
     let master = master.transpose().map_err(CommandError::Usage)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let readers = settings.pool_connections_max;
-    let store = SqlStore::open(&settings.database_url, readers, Arc::clone(&clock)).await?;
+    let journal = settings.journal_file.as_deref().map(Journal::at);
+    if let Some(journal) = &journal {
+        journal
+            .open()
+            .map_err(|error| CommandError::Usage(error.to_string()))?;
+    }
+    let url = &settings.database_url;
+    let store = SqlStore::open_with_journal(url, readers, Arc::clone(&clock), journal).await?;
     Ok(Service::start(settings, master, Arc::new(store), clock).await?)
 }
 
@@ -140,6 +148,12 @@ fn warn_of_throw_away(settings: &Settings) {
     if is_development && settings.master_key_file.is_none() {
         tracing::warn!(
             "keys rest in the database in clear: fine for trying out, set master_key_file for more"
+        );
+    }
+    if settings.journal_file.is_none() && !is_development {
+        tracing::warn!(
+            "no revocation journal is kept: should a backup be restored, what was ended since lives \
+             again; set journal_file"
         );
     }
     if settings.tls.is_none() && !settings.listen.ip().is_loopback() {

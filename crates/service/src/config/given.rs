@@ -19,6 +19,9 @@ pub struct GivenSettings {
     /// The session table; a flag of every command.
     #[arg(skip)]
     pub database_url: Option<String>,
+    /// The revocation journal; a flag of every command.
+    #[arg(skip)]
+    pub journal_file: Option<PathBuf>,
     /// Issuer of every token.
     #[arg(
         long,

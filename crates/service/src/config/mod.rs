@@ -10,18 +10,21 @@
 mod given;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
 use hallpass_session::time::Seconds;
 use serde::{Deserialize, Serialize};
 
-use crate::store::sql::{check_url, without_password};
+use crate::journal::beside;
+use crate::store::sql::{check_url, database_file, without_password};
 
 pub use self::given::GivenSettings;
 
 const DAY_SECS: u64 = 86_400;
+/// The session table, unless somebody says.
+pub const DEFAULT_DATABASE_URL: &str = "sqlite://hallpass.db";
 /// Issuer of a service that nobody gave one.
 pub const DEVELOPMENT_ISSUER: &str = "http://127.0.0.1:8788";
 
@@ -80,6 +83,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The database.
     pub database_url: String,
+    /// Where what was ended is written outside the table; `None` if nowhere.
+    pub journal_file: Option<PathBuf>,
     /// `iss` of every token.
     pub issuer: String,
     /// `aud` of session tokens.
@@ -141,9 +146,16 @@ impl Settings {
             listen: given
                 .listen
                 .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8788))),
+            journal_file: journal_file(
+                given.journal_file.as_deref(),
+                given
+                    .database_url
+                    .as_deref()
+                    .unwrap_or(DEFAULT_DATABASE_URL),
+            ),
             database_url: given
                 .database_url
-                .unwrap_or_else(|| "sqlite://hallpass.db".to_owned()),
+                .unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned()),
             issuer: named("issuer", given.issuer, DEVELOPMENT_ISSUER, environment)?,
             audience: named("audience", given.audience, "hallpass-demo", environment)?,
             token_lifetime: secs(
@@ -250,6 +262,7 @@ impl Settings {
         GivenSettings {
             listen: Some(self.listen),
             // A password is not shown.
+            journal_file: Some(self.journal_file.clone().unwrap_or_else(|| "off".into())),
             database_url: Some(without_password(&self.database_url)),
             issuer: Some(self.issuer.clone()),
             audience: Some(self.audience.clone()),
@@ -284,6 +297,16 @@ impl Settings {
     #[must_use]
     pub fn for_tests() -> Self {
         Self::resolve(GivenSettings::default()).unwrap_or_else(|_| unreachable!("defaults resolve"))
+    }
+}
+
+/// Where the journal is: where `given` says, `off` being nowhere; else beside an `SQLite` file.
+#[must_use]
+pub fn journal_file(given: Option<&Path>, database_url: &str) -> Option<PathBuf> {
+    match given {
+        Some(path) if path == Path::new("off") => None,
+        Some(path) => Some(path.to_owned()),
+        None => database_file(database_url).map(|file| beside(&file)),
     }
 }
 

@@ -122,5 +122,9 @@ async fn ready(State(service): State<Arc<Service>>) -> Answer<Response> {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
     };
+    let text = match service.journal_failures() {
+        0 => text.to_owned(),
+        failures => format!("{text}{failures} writes of the revocation journal failed\n"),
+    };
     Ok((status, text).into_response())
 }

@@ -22,6 +22,7 @@ use hallpass_session::wire::{Device, EndedBy};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
+use crate::journal::Journal;
 use crate::record::{Origin, SessionRecord, Sid};
 
 /// The table did not do what was asked. Nothing is known to have been written.
@@ -217,6 +218,57 @@ pub struct LogEntry {
     pub idx: u32,
     /// Minute until which the list must hold it.
     pub list_exp: UnixSeconds,
+}
+
+/// What a recovery of a restored table looks at.
+#[derive(Clone, Debug)]
+pub struct RecoveryState {
+    /// The log's epoch.
+    pub epoch: String,
+    /// Number of the newest entry.
+    pub seq: u64,
+    /// The session index given out last.
+    pub next_idx: u64,
+    /// The watermark.
+    pub revoked_before: UnixSeconds,
+    /// Until when higher generations are adopted.
+    pub adopt_until: UnixSeconds,
+}
+
+/// A revocation that the table may have forgotten.
+#[derive(Clone, Debug)]
+pub struct PastRevocation {
+    /// Its session.
+    pub sid: Sid,
+    /// The session's place in the bitmaps.
+    pub idx: u32,
+    /// The session's absolute end.
+    pub ends_at: UnixSeconds,
+    /// When it was made.
+    pub at: UnixSeconds,
+    /// By whom, in one word.
+    pub by: String,
+    /// A word for why.
+    pub reason: String,
+    /// Minute until which the list had to hold it.
+    pub list_exp: UnixSeconds,
+}
+
+/// How a restored table goes on.
+#[derive(Clone, Debug)]
+pub struct Recovery {
+    /// The new epoch.
+    pub epoch: String,
+    /// Session indexes left out: they may have been given out since the backup.
+    pub skipped_indexes: u64,
+    /// Until when higher generations are adopted.
+    pub adopt_until: UnixSeconds,
+    /// The watermark to reach at least.
+    pub revoked_before: UnixSeconds,
+    /// Whether everybody is signed out besides.
+    pub sign_out_everyone: bool,
+    /// Renewal keys that were lost: their ids must not be given out again.
+    pub lost_renewal_keys: Vec<KeyRow>,
 }
 
 /// What a key is for.
@@ -557,6 +609,19 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a subject's live sessions and forgets the subject. Of a revocation id and index stay
     /// for as long as the list must hold them.
     async fn erase(&self, subject: &str) -> Result<Erasure, StoreError>;
+
+    /// The journal outside the table, if one is kept.
+    fn journal(&self) -> Option<&Journal>;
+
+    /// What a recovery looks at.
+    async fn recovery_state(&self) -> Result<RecoveryState, StoreError>;
+
+    /// Ends sessions that were ended before the table was restored; those that are ended already
+    /// stay as they are. Returns how many it ended.
+    async fn reapply(&self, revoked: Vec<PastRevocation>) -> Result<u64, StoreError>;
+
+    /// Begins an epoch in which a restored table may go on.
+    async fn recover(&self, recovery: Recovery) -> Result<RecoveryState, StoreError>;
 
     /// Proves that the table can be written now, without writing.
     async fn check_writable(&self) -> Result<(), StoreError>;

@@ -34,6 +34,8 @@ mod me;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod recovery;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod renewal;

@@ -11,6 +11,7 @@ use sqlx::any::AnyRow;
 
 use super::lane::Work;
 use super::pool::Pool;
+use super::revocation::Ending;
 use super::rows::{ended_by_name, maybe_bytes, maybe_text, number, text, time};
 use super::statement::Statement;
 use super::transaction::Transaction;
@@ -47,7 +48,7 @@ impl Transaction<'_> {
     /// Tells apps that these sessions were ended.
     pub(super) async fn tell_ended(
         &mut self,
-        ended: &[(Sid, u32)],
+        ended: &[Ending],
         cause: Cause,
     ) -> Result<(), StoreError> {
         let kind = if cause.reason == "renewal_reused" {
@@ -56,7 +57,7 @@ impl Transaction<'_> {
             EventKind::Ended
         };
         let detail = json!({"by": ended_by_name(cause.by), "reason": cause.reason});
-        let sids: Vec<_> = ended.iter().map(|(sid, _)| *sid).collect();
+        let sids: Vec<_> = ended.iter().map(|ending| ending.sid).collect();
         self.tell(kind, &sids, &detail).await
     }
 

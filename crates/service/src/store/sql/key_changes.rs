@@ -9,7 +9,8 @@ use super::pool::Pool;
 use super::rows::number;
 use super::statement::Statement;
 use super::transaction::Transaction;
-use crate::store::{KeyRow, StoreError};
+use crate::journal::Entry;
+use crate::store::{KeyKind, KeyRow, StoreError};
 
 /// Keys to write, if none was changed since number `seen`.
 pub(super) struct ChangeKeys {
@@ -41,12 +42,22 @@ impl Work for ChangeKeys {
             });
             tx.audit("change_key", Some(target), detail).await?;
         }
-        tx.advance_for_key().await.map(Some)
+        let seq = tx.advance_for_key().await?;
+        for key in &self.keys {
+            if key.kind == KeyKind::Renewal && key.removed_at.is_none() {
+                tx.journal(Entry::RenewalKey {
+                    kid: key.kid.clone(),
+                    seq,
+                    at: key.created_at.get(),
+                });
+            }
+        }
+        Ok(Some(seq))
     }
 }
 
 /// Writes a key in place of the one with its id, if there is one.
-async fn write_key(tx: &mut Transaction<'_>, key: &KeyRow) -> Result<(), StoreError> {
+pub(super) async fn write_key(tx: &mut Transaction<'_>, key: &KeyRow) -> Result<(), StoreError> {
     static DELETE: Statement = Statement::new("DELETE FROM keyring WHERE kind = $1 AND kid = $2");
     static INSERT: Statement = Statement::new(
         "INSERT INTO keyring (kind, kid, alg, public_jwk, secret, sealed, check_value, created_at, \

@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::{AnyConnection, Connection as _};
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::Now;
 use super::dialect::{Dialect, Purpose};
@@ -23,6 +23,7 @@ use super::fault::failed;
 use super::source::Source;
 use super::transaction::{Connection, Transaction};
 use crate::actor::Actor;
+use crate::journal::{Entry, Journal};
 use crate::store::{News, StoreError};
 
 /// Most works in one transaction: bounds how long the first of them waits.
@@ -75,6 +76,7 @@ impl Lane {
         connection: AnyConnection,
         news: Arc<News>,
         now: Now,
+        journal: Option<Journal>,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let writing = Writing {
@@ -82,6 +84,8 @@ impl Lane {
             connection: Some(connection),
             news,
             now,
+            journal,
+            settling: JoinSet::new(),
         };
         Self {
             queue: Mutex::new(Some(sender)),
@@ -177,6 +181,9 @@ struct Writing {
     connection: Option<AnyConnection>,
     news: Arc<News>,
     now: Now,
+    journal: Option<Journal>,
+    /// Batches that are committed and wait for the journal.
+    settling: JoinSet<()>,
 }
 
 impl Writing {
@@ -190,6 +197,7 @@ impl Writing {
                 }
             }
         }
+        while self.settling.join_next().await.is_some() {}
         if let Some(connection) = self.connection.take() {
             // Nothing depends on a graceful farewell.
             let _closed = connection.close().await;
@@ -201,9 +209,12 @@ impl Writing {
         let mut busy = 0;
         let mut broken = false;
         loop {
-            let Err(Failed { error, during }) = self.attempt(&mut batch).await else {
-                settle(batch, &Ok(()));
-                return None;
+            let (error, during) = match self.attempt(&mut batch).await {
+                Ok(entries) => {
+                    self.settle_after_journal(batch, entries);
+                    return None;
+                }
+                Err(Failed { error, during }) => (error, during),
             };
             tracing::warn!(%error, works = batch.len(), "a transaction failed");
             match error {
@@ -227,8 +238,22 @@ impl Writing {
         }
     }
 
-    /// One transaction. A connection that does not do its part is not used again.
-    async fn attempt(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+    /// Writes to the journal beside the next batch, then tells those who wait.
+    fn settle_after_journal(&mut self, batch: Vec<Box<dyn Job>>, entries: Vec<Entry>) {
+        while self.settling.try_join_next().is_some() {}
+        let Some(journal) = self.journal.clone().filter(|_| !entries.is_empty()) else {
+            settle(batch, &Ok(()));
+            return;
+        };
+        self.settling.spawn(async move {
+            journal.append(entries).await;
+            settle(batch, &Ok(()));
+        });
+    }
+
+    /// One transaction; returns what the journal is to have. A connection that does not do its
+    /// part is not used again.
+    async fn attempt(&mut self, batch: &mut [Box<dyn Job>]) -> Result<Vec<Entry>, Failed> {
         let mut phase = Phase::Connect;
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -241,8 +266,17 @@ impl Writing {
             },
         };
         phase = Phase::Works;
+        let mut entries = Vec::new();
         let dialect = self.source.dialect;
-        let transaction = transact(&mut connection, dialect, &self.now, batch, &mut phase);
+        let now = &self.now;
+        let transaction = transact(
+            &mut connection,
+            dialect,
+            now,
+            batch,
+            &mut phase,
+            &mut entries,
+        );
         let done = tokio::time::timeout(TRANSACTION_TIMEOUT, transaction).await;
         let error = match done {
             Ok(Ok(advanced)) => {
@@ -250,11 +284,18 @@ impl Writing {
                 if let Some(seq) = advanced {
                     self.news.tell(seq);
                 }
-                return Ok(());
+                return Ok(entries);
             }
             Ok(Err(error)) => error,
             Err(_) => StoreError::Unavailable("it did not answer in time".to_owned()),
         };
+        if let Some(journal) = self.journal.clone()
+            && phase == Phase::Commit
+        {
+            // It may have been committed, and then nothing is found to be ended when it runs again.
+            self.settling
+                .spawn(async move { journal.append(entries).await });
+        }
         // What concerns the works alone leaves the connection good.
         if let StoreError::Busy(_) | StoreError::Rejected(_) | StoreError::Damaged(_) = error {
             self.connection = Some(connection);
@@ -273,6 +314,7 @@ async fn transact(
     now: &Now,
     batch: &mut [Box<dyn Job>],
     phase: &mut Phase,
+    entries: &mut Vec<Entry>,
 ) -> Result<Option<u64>, StoreError> {
     // Rolled back on drop, so an error below leaves nothing half done on the connection.
     let begun = connection.begin_with(dialect.begin()).await;
@@ -287,6 +329,7 @@ async fn transact(
     tx.write_state().await?;
     tx.notify().await?;
     let advanced = tx.has_advanced().then(|| tx.seq());
+    *entries = tx.take_journal();
     *phase = Phase::Commit;
     raw.commit().await.map_err(failed)?;
     Ok(advanced)

@@ -26,6 +26,7 @@ mod fault;
 mod key_changes;
 mod lane;
 mod pool;
+mod recovery;
 mod register;
 mod renewal;
 mod revocation;
@@ -54,10 +55,11 @@ use self::statement::{Bound, Statement};
 use self::transaction::Connection;
 use super::{
     AuditEntry, AuditFilter, Cause, Creation, CredentialRow, Erasure, Event, KeyRow, LogRead,
-    NewSession, News, Renewal, RenewalAttempt, Revocation, Selection, Store, StoreError,
-    SubjectHeld,
+    NewSession, News, PastRevocation, Recovery, RecoveryState, Renewal, RenewalAttempt, Revocation,
+    Selection, Store, StoreError, SubjectHeld,
 };
 use crate::clock::Clock;
+use crate::journal::Journal;
 use crate::record::{SessionRecord, Sid};
 
 pub use self::schema::{Migration, pending_migrations};
@@ -70,6 +72,7 @@ pub struct SqlStore {
     /// Where rows can be locked.
     renewals: Option<Renewals>,
     news: Arc<News>,
+    journal: Option<Journal>,
     watch: JoinHandle<()>,
     now: Now,
 }
@@ -85,6 +88,20 @@ impl SqlStore {
         url: &str,
         connections_max: u32,
         clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        Self::open_with_journal(url, connections_max, clock, None).await
+    }
+
+    /// The same with a journal of what is ended, outside the table.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqlStore::open`].
+    pub async fn open_with_journal(
+        url: &str,
+        connections_max: u32,
+        clock: Arc<dyn Clock>,
+        journal: Option<Journal>,
     ) -> Result<Self, StoreError> {
         let source = Source::of(url)?;
         if source.dialect == Dialect::Sqlite {
@@ -107,7 +124,8 @@ impl SqlStore {
                 pool.clone(),
                 Arc::clone(&news),
             ),
-            lane: Lane::start(source, raw, Arc::clone(&news), now.clone()),
+            lane: Lane::start(source, raw, Arc::clone(&news), now.clone(), journal.clone()),
+            journal,
             pool,
             news,
             now,
@@ -300,6 +318,24 @@ impl Store for SqlStore {
         self.lane.run(subjects::Erase { subject, now }).await
     }
 
+    fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    async fn recovery_state(&self) -> Result<RecoveryState, StoreError> {
+        recovery::state(&self.pool).await
+    }
+
+    async fn reapply(&self, revoked: Vec<PastRevocation>) -> Result<u64, StoreError> {
+        let now = self.now.clone();
+        self.lane.run(recovery::Reapply { revoked, now }).await
+    }
+
+    async fn recover(&self, recovery: Recovery) -> Result<RecoveryState, StoreError> {
+        let now = self.now.clone();
+        self.lane.run(recovery::Recover { recovery, now }).await
+    }
+
     async fn check_writable(&self) -> Result<(), StoreError> {
         self.lane.run(schema::Probe).await
     }
@@ -350,4 +386,12 @@ fn random_epoch() -> Result<String, StoreError> {
     let bytes: [u8; 16] =
         crate::clock::random_bytes().map_err(|error| StoreError::Unavailable(error.to_string()))?;
     Ok(hallpass_session::base64url::encode(&bytes))
+}
+
+/// The file of an `SQLite` database; `None` for another database.
+#[must_use]
+pub fn database_file(url: &str) -> Option<std::path::PathBuf> {
+    (Dialect::of(url) == Some(Dialect::Sqlite))
+        .then(|| sqlite::file(url).ok())
+        .flatten()
 }

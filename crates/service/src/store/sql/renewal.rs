@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use super::Now;
 use super::lane::{BUSY_RETRIES, TRANSACTION_TIMEOUT, Work};
 use super::pool::{Loan, Pool};
-use super::revocation::revoke_sessions;
+use super::revocation::{Ending, revoke_sessions};
 use super::rows::{number, read_session, select_sessions, time};
 use super::statement::Statement;
 use super::transaction::{Connection, Transaction};
@@ -53,7 +53,7 @@ impl Work for Renew {
         match self.judge(tx).await? {
             Judged::Answer(renewal) => Ok(renewal),
             Judged::Replay(found) => {
-                let both = [(found.record.sid, found.record.idx)];
+                let both = [Ending::of(&found.record)];
                 let ended = revoke_sessions(tx, &both, REUSED, found.issued_at).await?;
                 let target = base64url::encode(&found.record.sid);
                 tx.audit("revoke_session", Some(target), REUSED.described(1))

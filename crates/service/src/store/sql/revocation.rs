@@ -11,12 +11,31 @@ use super::rows::{ended_by_name, fixed, number, read_entry, small, text, time};
 use super::statement::Statement;
 use super::transaction::{Connection, Transaction};
 use super::{Now, find_session};
-use crate::record::Sid;
+use crate::journal::{Entry, Revoked, RevokedSession};
+use crate::record::{SessionRecord, Sid};
 use crate::store::{Cause, LogEntry, LogRead, Revocation, Selection, StoreError};
 
 /// How much longer than the longest token the list holds an entry: covers the time between reading
 /// the clock and committing, and clocks that differ.
 const LIST_MARGIN: Seconds = Seconds::new(60);
+
+/// A session that ends.
+#[derive(Clone, Copy)]
+pub(super) struct Ending {
+    pub(super) sid: Sid,
+    pub(super) idx: u32,
+    pub(super) ends_at: UnixSeconds,
+}
+
+impl Ending {
+    pub(super) const fn of(record: &SessionRecord) -> Self {
+        Self {
+            sid: record.sid,
+            idx: record.idx,
+            ends_at: record.ends_at,
+        }
+    }
+}
 
 /// Sessions to end.
 pub(super) struct Revoke {
@@ -37,9 +56,7 @@ impl Work for Revoke {
             Selection::Session(sid) => {
                 let record = find_session(tx, *sid).await?;
                 let live = record.filter(|record| record.is_live(now));
-                live.map(|record| (record.sid, record.idx))
-                    .into_iter()
-                    .collect()
+                live.as_ref().map(Ending::of).into_iter().collect()
             }
             Selection::Subject { subject, except } => {
                 live_of_subject(tx, subject, except.as_ref(), now).await?
@@ -84,6 +101,13 @@ impl Work for RevokeEverything {
         let next = self.now.read().plus(Seconds::new(1));
         tx.raise_watermark(next).await?;
         let seq = tx.advance();
+        tx.journal(Entry::RevokedBefore {
+            epoch: tx.epoch().to_owned(),
+            seq,
+            at: next.minus(Seconds::new(1)).get(),
+            revoked_before: next.get(),
+            next_idx: tx.issued(),
+        });
         tx.tell_all_ended(next).await?;
         tx.audit("revoke_everything", None, json!({"ended": self.live}))
             .await?;
@@ -116,6 +140,11 @@ impl Work for BeginEpoch {
         // The second after this one, so that every token of the old epoch lies before it.
         let began = self.now.read().plus(Seconds::new(1));
         tx.begin_epoch(self.fresh.clone(), began).await?;
+        tx.journal(Entry::Epoch {
+            epoch: self.fresh.clone(),
+            seq: tx.seq(),
+            began: began.get(),
+        });
         tx.audit("begin_epoch", Some(self.fresh.clone()), json!({}))
             .await
     }
@@ -124,7 +153,7 @@ impl Work for BeginEpoch {
 /// Ends these sessions under one number; takes none if there are none.
 pub(super) async fn revoke_sessions(
     tx: &mut Transaction<'_>,
-    live: &[(Sid, u32)],
+    live: &[Ending],
     cause: Cause,
     now: UnixSeconds,
 ) -> Result<Revocation, StoreError> {
@@ -138,13 +167,25 @@ pub(super) async fn revoke_sessions(
         tx.advance()
     };
     let list_exp = list_exp(tx.longest_token(), now);
-    for (sid, idx) in live {
+    for Ending { sid, idx, .. } in live {
         // A renewal that holds this row commits before, one that waits for it finds the session
         // ended: no token is issued after this commits.
         tx.lock_session(sid).await?;
         let revoke = REVOKE.bind(sid).bind(seq).bind(*idx).bind(now);
         let revoke = revoke.bind(ended_by_name(cause.by)).bind(cause.reason);
         tx.execute(revoke.bind(list_exp)).await?;
+    }
+    if !live.is_empty() {
+        tx.journal(Entry::Revoked(Revoked {
+            epoch: tx.epoch().to_owned(),
+            seq,
+            at: now.get(),
+            by: ended_by_name(cause.by).to_owned(),
+            reason: cause.reason.to_owned(),
+            list_exp: list_exp.get(),
+            next_idx: tx.issued(),
+            sessions: live.iter().map(written).collect(),
+        }));
     }
     tx.tell_ended(live, cause).await?;
     Ok(Revocation {
@@ -154,8 +195,17 @@ pub(super) async fn revoke_sessions(
     })
 }
 
+/// A session as the journal has it.
+pub(super) fn written(ending: &Ending) -> RevokedSession {
+    RevokedSession {
+        sid: base64url::encode(&ending.sid),
+        idx: ending.idx,
+        ends_at: ending.ends_at.get(),
+    }
+}
+
 /// The minute until which the list must hold what is revoked `now`.
-fn list_exp(longest_token: Seconds, now: UnixSeconds) -> UnixSeconds {
+pub(super) fn list_exp(longest_token: Seconds, now: UnixSeconds) -> UnixSeconds {
     let exp = now.plus(longest_token).plus(LIST_MARGIN).get();
     UnixSeconds::new(exp.next_multiple_of(60))
 }
@@ -166,9 +216,9 @@ pub(super) async fn live_of_subject(
     subject: &str,
     except: Option<&Sid>,
     now: UnixSeconds,
-) -> Result<Vec<(Sid, u32)>, StoreError> {
+) -> Result<Vec<Ending>, StoreError> {
     static LIVE: Statement = Statement::new(
-        "SELECT s.sid, s.idx FROM sessions s JOIN renewals n ON n.sid = s.sid \
+        "SELECT s.sid, s.idx, s.ends_at FROM sessions s JOIN renewals n ON n.sid = s.sid \
          CROSS JOIN watermark w LEFT JOIN revocations r ON r.sid = s.sid \
          WHERE s.subject = $1 AND r.sid IS NULL AND s.created_at >= w.revoked_before \
          AND s.ends_at > $2 AND n.confirmed_at + s.idle_secs > $3 \
@@ -179,7 +229,11 @@ pub(super) async fn live_of_subject(
     for row in &rows {
         let sid = fixed(row, "sid")?;
         if except != Some(&sid) {
-            live.push((sid, small(row, "idx")?));
+            live.push(Ending {
+                sid,
+                idx: small(row, "idx")?,
+                ends_at: time(row, "ends_at")?,
+            });
         }
     }
     Ok(live)

@@ -16,6 +16,7 @@ use super::fault::failed;
 use super::rows::{number, text, time};
 use super::statement::{Bound, Statement};
 use crate::actor::Actor;
+use crate::journal::Entry;
 use crate::record::Sid;
 use crate::store::StoreError;
 
@@ -30,6 +31,7 @@ pub(super) struct Transaction<'c> {
     connection: Connection<'c>,
     now: UnixSeconds,
     actor: Actor,
+    journal: Vec<Entry>,
     state: State,
     written: State,
     /// The newest number when the head was taken.
@@ -128,6 +130,7 @@ impl<'c> Transaction<'c> {
             connection,
             now,
             actor: Actor::service(),
+            journal: Vec::new(),
             found_seq: state.head.seq,
             written: state.clone(),
             state,
@@ -155,6 +158,16 @@ impl<'c> Transaction<'c> {
     /// The second in which the transaction began.
     pub(super) const fn now(&self) -> UnixSeconds {
         self.now
+    }
+
+    /// Has an entry written to the journal once this is committed.
+    pub(super) fn journal(&mut self, entry: Entry) {
+        self.journal.push(entry);
+    }
+
+    /// What the journal is to have.
+    pub(super) fn take_journal(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.journal)
     }
 
     /// Number of the newest entry, of this transaction or before it.
@@ -212,6 +225,22 @@ impl<'c> Transaction<'c> {
             self.connection.one(notify.bind(seq)).await?;
         }
         Ok(())
+    }
+
+    /// The session index given out last.
+    pub(super) const fn issued(&self) -> u64 {
+        self.state.issuance.next_idx
+    }
+
+    /// Leaves out as many session indexes.
+    pub(super) const fn skip_indexes(&mut self, count: u64) {
+        let next = self.state.issuance.next_idx.wrapping_add(count);
+        self.state.issuance.next_idx = next % (1 << 32);
+    }
+
+    /// Lets higher generations be adopted until then.
+    pub(super) const fn adopt_until(&mut self, until: UnixSeconds) {
+        self.state.head.adopt_until = until;
     }
 
     /// Takes the next session index; after 2^32 of them they come round again.
