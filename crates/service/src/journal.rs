@@ -106,10 +106,10 @@ impl Entry {
                 let ends = revoked.sessions.iter().map(|session| session.ends_at);
                 ends.max().unwrap_or(0).max(revoked.list_exp)
             }
-            // What it ended was created before, and lives no longer than a session may.
-            Self::RevokedBefore { at, .. } => at.saturating_add(LONGEST_SESSION_SECS),
-            Self::Epoch { began, .. } => began.saturating_add(LONGEST_SESSION_SECS),
-            Self::RenewalKey { at, .. } => at.saturating_add(LONGEST_SESSION_SECS),
+            // No session that it concerns lives longer than one may.
+            Self::RevokedBefore { at, .. }
+            | Self::Epoch { began: at, .. }
+            | Self::RenewalKey { at, .. } => at.saturating_add(LONGEST_SESSION_SECS),
         }
     }
 }

@@ -14,6 +14,10 @@ use crate::recovery::{Continuity, Plan, plan};
 use crate::store::Store;
 
 #[derive(clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line are booleans"
+)]
 pub(super) struct RecoverArguments {
     /// Journal to re-apply; may be given more than once [default: the settings' `journal_file`]
     #[arg(long, value_name = "FILE")]
