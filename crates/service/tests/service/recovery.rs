@@ -4,9 +4,12 @@ use std::path::Path;
 
 use hallpass_session::revocation::ListHeader;
 use serde_json::{Value, json};
-use sqlx::Connection;
+use tempfile::TempDir;
 
 use crate::command::{Served, credential, failed, folder, said};
+use crate::database::{Database, Table, on_each_database};
+
+const SETTINGS: &str = "hallpass.toml";
 
 async fn answer(served: &Served, edge: &str, token: &str) -> (u16, String) {
     let body = json!({"renewal_token": token});
@@ -16,8 +19,8 @@ async fn answer(served: &Served, edge: &str, token: &str) -> (u16, String) {
     (status, body["code"].as_str().unwrap_or_default().to_owned())
 }
 
-async fn end(folder: &Path, sid: &str) {
-    said(folder, &["sessions", "revoke", sid]);
+fn end(folder: &Path, sid: &str) {
+    said(folder, &["sessions", "revoke", sid, "--config", SETTINGS]);
 }
 
 async fn list_head(served: &Served, edge: &str) -> ListHeader {
@@ -28,54 +31,46 @@ async fn list_head(served: &Served, edge: &str) -> ListHeader {
     ListHeader::parse(header).unwrap()
 }
 
-/// A copy of the database as it is now.
-async fn back_up(folder: &Path) {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.join("hallpass.db"));
-    let mut sql = sqlx::SqliteConnection::connect_with(&options)
-        .await
-        .unwrap();
-    let copy = format!("VACUUM INTO '{}'", folder.join("backup.db").display());
-    sqlx::query(sqlx::AssertSqlSafe(copy))
-        .execute(&mut sql)
-        .await
-        .unwrap();
+/// A folder with settings for a table in `database`.
+fn place(database: Database) -> (TempDir, Table) {
+    let (folder, table) = (folder(), Table::new(database));
+    let settings = format!(
+        "database_url = \"{}\"\njournal_file = \"journal\"\n",
+        table.url()
+    );
+    std::fs::write(folder.path().join(SETTINGS), settings).unwrap();
+    (folder, table)
 }
 
-fn restore(folder: &Path) {
-    for suffix in ["-wal", "-shm"] {
-        // Gone already, if the last process closed the database.
-        let _gone = std::fs::remove_file(folder.join(format!("hallpass.db{suffix}")));
-    }
-    std::fs::copy(folder.join("backup.db"), folder.join("hallpass.db")).unwrap();
-}
-
-#[tokio::test]
-async fn restored_table_goes_on_without_its_forgotten_revocations_living_again() {
-    let folder = folder();
+async fn restored_table_goes_on_without_its_forgotten_revocations_living_again(database: Database) {
+    let (folder, table) = place(database);
     let folder = folder.path();
-    let (edge, app) = (credential(folder, "edge"), credential(folder, "app"));
-    let served = Served::start(folder, &[]);
+    let (edge, app) = (credential_of(folder, "edge"), credential_of(folder, "app"));
+    let served = Served::start(folder, &["--config", SETTINGS]);
     let untouched = served.create(&app).await;
     let renewed = served.create(&app).await;
     let ended = served.create(&app).await;
     let ended_before = served.create(&app).await;
-    end(folder, &ended_before.session.sid).await;
-    back_up(folder).await;
+    end(folder, &ended_before.session.sid);
+    assert_eq!(served.terminate(), 0);
+    let backup = table.back_up();
+    let served = Served::start(folder, &["--config", SETTINGS]);
     let mut latest = served.renew(&edge, &renewed.renewal_token).await;
     for _ in 0..3 {
         latest = served.renew(&edge, &latest.renewal_token).await;
     }
-    end(folder, &ended.session.sid).await;
+    end(folder, &ended.session.sid);
     let lost = served.create(&app).await;
     let lost_and_ended = served.create(&app).await;
-    end(folder, &lost_and_ended.session.sid).await;
+    end(folder, &lost_and_ended.session.sid);
     let before = list_head(&served, &edge).await.position;
-    said(folder, &["keys", "rotate", "--kind", "renewal", "--now"]);
+    let rotate = ["keys", "rotate", "--kind", "renewal", "--now"];
+    said(folder, &[&rotate[..], &["--config", SETTINGS]].concat());
     assert_eq!(served.terminate(), 0);
-    restore(folder);
+    table.restore(&backup);
 
     // The restored table notices by itself, and ends nobody.
-    let served = Served::start(folder, &[]);
+    let served = Served::start(folder, &["--config", SETTINGS]);
     let rolled_back = answer(&served, &edge, &latest.renewal_token).await;
     assert_eq!(rolled_back, (503, "table_rolled_back".to_owned()));
     served.terminate();
@@ -91,7 +86,7 @@ async fn restored_table_goes_on_without_its_forgotten_revocations_living_again()
     assert_eq!(done["lost_sessions_at_least"], 2);
     assert_eq!(done["renewal_keys_lost"], json!(["2"]));
 
-    let served = Served::start(folder, &[]);
+    let served = Served::start(folder, &["--config", SETTINGS]);
     let after = list_head(&served, &edge).await.position;
     assert_ne!(after.epoch, before.epoch);
     served.renew(&edge, &untouched.renewal_token).await;
@@ -114,15 +109,20 @@ async fn restored_table_goes_on_without_its_forgotten_revocations_living_again()
     served.renew(&edge, &new.renewal_token).await;
 }
 
+on_each_database!(restored_table_goes_on_without_its_forgotten_revocations_living_again);
+
 #[tokio::test]
 async fn everybody_can_be_signed_out_instead() {
-    let folder = folder();
+    let (folder, _table) = place(Database::Sqlite);
     let folder = folder.path();
-    let (edge, app) = (credential(folder, "edge"), credential(folder, "app"));
-    let served = Served::start(folder, &[]);
+    let (edge, app) = (credential_of(folder, "edge"), credential_of(folder, "app"));
+    let served = Served::start(folder, &["--config", SETTINGS]);
     let created = served.create(&app).await;
 
-    let (code, text) = failed(folder, &["recover", "--sign-out-everyone"]);
+    let (code, text) = failed(
+        folder,
+        &["recover", "--sign-out-everyone", "--config", SETTINGS],
+    );
     assert!(code == 1 && text.contains("--yes"), "{text}");
     let done = report(folder, &["--sign-out-everyone", "--yes"]);
 
@@ -147,10 +147,11 @@ fn recovering_without_a_journal_must_be_said() {
 async fn journal_has_what_every_process_ended_and_no_name() {
     let folder = folder();
     let folder = folder.path();
+    std::fs::write(folder.join(SETTINGS), "").unwrap();
     let app = credential(folder, "app");
     let served = Served::start(folder, &[]);
     let (one, two) = (served.create(&app).await, served.create(&app).await);
-    end(folder, &one.session.sid).await;
+    end(folder, &one.session.sid);
     let url = format!("{}/v1/sessions/{}", served.url, two.session.sid);
     let request = reqwest::Client::new().delete(url).bearer_auth(&app);
     assert_eq!(request.send().await.unwrap().status(), 200);
@@ -205,7 +206,7 @@ fn journal_that_cannot_be_opened_is_named_at_the_start() {
 }
 
 fn report(folder: &Path, arguments: &[&str]) -> Value {
-    let arguments = [&["recover", "--json"], arguments].concat();
+    let arguments = [&["recover", "--json", "--config", SETTINGS], arguments].concat();
     serde_json::from_str(&said(folder, &arguments)).unwrap()
 }
 
@@ -214,4 +215,16 @@ fn index(token: &str) -> u64 {
     let payload = hallpass_session::base64url::decode(payload).unwrap();
     let claims: Value = serde_json::from_slice(&payload).unwrap();
     claims["idx"].as_u64().unwrap()
+}
+
+fn credential_of(folder: &Path, scope: &str) -> String {
+    let create = [
+        "credentials",
+        "create",
+        "--scope",
+        scope,
+        "--config",
+        SETTINGS,
+    ];
+    said(folder, &create)
 }
