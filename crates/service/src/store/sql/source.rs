@@ -10,8 +10,8 @@ use super::dialect::{Dialect, Purpose};
 use super::{fault::failed, sqlite};
 use crate::store::StoreError;
 
-/// How long to wait for a connection, a new one included: as long as an edge waits for an answer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long to wait for a connection, a new one included: a burst of requests waits here.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An idle connection older than this is asked whether it still works before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
