@@ -36,4 +36,5 @@ pub mod renew;
 pub mod revoke;
 pub mod service;
 pub mod store;
+pub mod upkeep;
 pub mod webhook;

@@ -18,7 +18,8 @@ use crate::keys::Keys;
 use crate::list::ListMemory;
 use crate::master_key::MasterKey;
 use crate::metrics::Metrics;
-use crate::store::{AuditEntry, AuditFilter, KeyRow, Revocation, Store};
+use crate::store::{AuditEntry, AuditFilter, Forgotten, KeyRow, Revocation, Store};
+use crate::upkeep::{prune, retention};
 
 /// A running session service.
 pub struct Service {
@@ -157,6 +158,22 @@ impl Service {
     /// How many writes of the revocation journal failed.
     pub(crate) fn journal_failures(&self) -> u64 {
         self.store.journal().map_or(0, Journal::failures)
+    }
+
+    /// Forgets what nobody needs any more.
+    ///
+    /// # Errors
+    ///
+    /// When the table cannot be read or written.
+    pub async fn prune(&self) -> Result<Forgotten, Failure> {
+        let now = self.clock.now();
+        if let Some(journal) = self.store.journal().cloned() {
+            let pruned = tokio::task::spawn_blocking(move || journal.prune(now)).await;
+            if let Ok(Err(error)) = pruned {
+                tracing::warn!(%error, "the revocation journal could not be pruned");
+            }
+        }
+        prune(&*self.store, retention(&self.settings, now)).await
     }
 
     /// Finishes what was accepted and lets go of the database.

@@ -17,6 +17,7 @@ mod report;
 mod serve;
 mod sessions;
 mod subjects;
+mod table;
 mod token;
 
 use std::path::PathBuf;
@@ -120,6 +121,9 @@ enum Command {
     /// What is held on a person: hand it out, or forget it
     #[command(subcommand)]
     Subjects(subjects::SubjectsCommand),
+    /// Look after the session table
+    #[command(subcommand)]
+    Table(table::TableCommand),
     /// Say rule by rule why a session token passes or is refused
     ///
     /// Give the token by standard input or file, never as an argument. Neither it nor its signature
@@ -200,6 +204,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
         Command::Config(command) => config::run(&everywhere, command),
         Command::Migrate(arguments) => migrate::run(&everywhere, &arguments).await,
         Command::Audit(command) => audit::run(&everywhere, command).await,
+        Command::Table(command) => table::run(&everywhere, command).await,
         Command::Recover(arguments) => recover::run(&everywhere, arguments).await,
         Command::Credentials(command) => credentials::run(&everywhere, command).await,
         Command::Keys(command) => keys::run(&everywhere, command).await,

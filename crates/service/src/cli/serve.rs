@@ -16,6 +16,7 @@ use crate::journal::Journal;
 use crate::master_key::MasterKey;
 use crate::service::Service;
 use crate::store::sql::SqlStore;
+use crate::upkeep::keep_up;
 use crate::webhook::Webhook;
 
 pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
@@ -39,6 +40,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     // Whoever started us may not read on; that is no reason to end.
     let _closed = writeln!(std::io::stdout(), "ready {scheme}://{address}");
     tracing::info!(%address, scheme, "ready");
+    let upkeep = tokio::spawn(keep_up(Arc::clone(&service)));
     let routes = router(Arc::clone(&service));
     serve(Listening::new(listener, tls), routes, stop).await;
     if let Some(metrics) = metrics {
@@ -47,6 +49,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     if let Some(webhook) = webhook {
         webhook.await.map_err(no)?;
     }
+    upkeep.await.map_err(no)?;
     service.close().await;
     tracing::info!("stopped");
     Ok(())

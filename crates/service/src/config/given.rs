@@ -55,6 +55,9 @@ pub struct GivenSettings {
     /// Days for which ended sessions are shown to their user [default: 30]
     #[arg(long, env = "HALLPASS_ENDED_RETAIN_DAYS", value_name = "DAYS")]
     pub ended_retain_days: Option<u64>,
+    /// Days for which addresses are kept [default: 90]
+    #[arg(long, env = "HALLPASS_ADDRESS_RETAIN_DAYS", value_name = "DAYS")]
+    pub address_retain_days: Option<u64>,
     /// Whether addresses are kept whole or as their network, /24 or /48 [default: full]
     #[arg(long, env = "HALLPASS_ADDRESS_PRECISION", value_name = "PRECISION")]
     pub address_precision: Option<AddressPrecision>,

@@ -103,6 +103,8 @@ pub struct Settings {
     pub sessions_per_subject_max: Option<u32>,
     /// For how long ended sessions are shown.
     pub ended_retain: Seconds,
+    /// For how long addresses are kept.
+    pub address_retain: Seconds,
     /// How much of an address is kept.
     pub address_precision: AddressPrecision,
     /// How long the list keeps entries past their end.
@@ -184,6 +186,15 @@ impl Settings {
             sessions_per_subject_max: given.sessions_per_subject_max,
             ended_retain: Seconds::new(
                 within("ended_retain_days", given.ended_retain_days, 30, 0, 3650)? * DAY_SECS,
+            ),
+            address_retain: Seconds::new(
+                within(
+                    "address_retain_days",
+                    given.address_retain_days,
+                    90,
+                    0,
+                    3650,
+                )? * DAY_SECS,
             ),
             address_precision: given.address_precision.unwrap_or(AddressPrecision::Full),
             list_retain: secs(
@@ -273,6 +284,7 @@ impl Settings {
             renewal_grace_secs: Some(self.renewal_grace.get()),
             sessions_per_subject_max: self.sessions_per_subject_max,
             ended_retain_days: Some(self.ended_retain.get() / DAY_SECS),
+            address_retain_days: Some(self.address_retain.get() / DAY_SECS),
             address_precision: Some(self.address_precision),
             list_retain_secs: Some(self.list_retain.get()),
             master_key_file: self.master_key_file.clone(),

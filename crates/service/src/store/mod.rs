@@ -220,6 +220,60 @@ pub struct LogEntry {
     pub list_exp: UnixSeconds,
 }
 
+/// Until when what is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Sessions that ended by then may go.
+    pub ended_before: UnixSeconds,
+    /// If the list held them at most until then.
+    pub listed_before: UnixSeconds,
+    /// Addresses seen by then may go.
+    pub addresses_before: UnixSeconds,
+    /// Events of then may go.
+    pub events_before: UnixSeconds,
+    /// Lines of audit of then may go.
+    pub audit_before: UnixSeconds,
+}
+
+/// Sessions of which something may be forgotten.
+#[derive(Clone, Debug, Default)]
+pub struct Due {
+    /// Everything.
+    pub ended: Vec<Sid>,
+    /// Where they were last seen.
+    pub seen: Vec<Sid>,
+    /// Where their user signed in.
+    pub signed_in: Vec<Sid>,
+}
+
+impl Due {
+    /// Whether there is nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.ended.is_empty() && self.seen.is_empty() && self.signed_in.is_empty()
+    }
+}
+
+/// How much was forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Forgotten {
+    /// Sessions, with everything of them.
+    pub sessions: u64,
+    /// Addresses, of sign-in or last seen.
+    pub addresses: u64,
+    /// Lines of audit and events.
+    pub lines: u64,
+}
+
+impl Forgotten {
+    /// Adds what was forgotten elsewhere.
+    pub const fn add(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.addresses += other.addresses;
+        self.lines += other.lines;
+    }
+}
+
 /// What a recovery of a restored table looks at.
 #[derive(Clone, Debug)]
 pub struct RecoveryState {
@@ -609,6 +663,15 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a subject's live sessions and forgets the subject. Of a revocation id and index stay
     /// for as long as the list must hold them.
     async fn erase(&self, subject: &str) -> Result<Erasure, StoreError>;
+
+    /// What may be forgotten, as far as a look beside the writers tells; some of it at a time.
+    async fn due(&self, retention: &Retention) -> Result<Due, StoreError>;
+
+    /// Forgets what of it is due indeed.
+    async fn forget(&self, due: Due, retention: Retention) -> Result<Forgotten, StoreError>;
+
+    /// Forgets some old lines of audit and events; returns how many.
+    async fn forget_logs(&self, retention: Retention) -> Result<u64, StoreError>;
 
     /// The journal outside the table, if one is kept.
     fn journal(&self) -> Option<&Journal>;

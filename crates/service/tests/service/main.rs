@@ -40,6 +40,8 @@ mod refusals;
 #[cfg(test)]
 mod renewal;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod revocations;
 #[cfg(test)]
 mod running;

@@ -29,6 +29,7 @@ mod pool;
 mod recovery;
 mod register;
 mod renewal;
+mod retention;
 mod revocation;
 mod rows;
 mod schema;
@@ -54,9 +55,9 @@ use self::source::Source;
 use self::statement::{Bound, Statement};
 use self::transaction::Connection;
 use super::{
-    AuditEntry, AuditFilter, Cause, Creation, CredentialRow, Erasure, Event, KeyRow, LogRead,
-    NewSession, News, PastRevocation, Recovery, RecoveryState, Renewal, RenewalAttempt, Revocation,
-    Selection, Store, StoreError, SubjectHeld,
+    AuditEntry, AuditFilter, Cause, Creation, CredentialRow, Due, Erasure, Event, Forgotten,
+    KeyRow, LogRead, NewSession, News, PastRevocation, Recovery, RecoveryState, Renewal,
+    RenewalAttempt, Retention, Revocation, Selection, Store, StoreError, SubjectHeld,
 };
 use crate::clock::Clock;
 use crate::journal::Journal;
@@ -316,6 +317,28 @@ impl Store for SqlStore {
     async fn erase(&self, subject: &str) -> Result<Erasure, StoreError> {
         let (subject, now) = (subject.to_owned(), self.now.clone());
         self.lane.run(subjects::Erase { subject, now }).await
+    }
+
+    async fn due(&self, retention: &Retention) -> Result<Due, StoreError> {
+        retention::due(&self.pool, retention).await
+    }
+
+    async fn forget(&self, due: Due, retention: Retention) -> Result<Forgotten, StoreError> {
+        let now = self.now.clone();
+        self.lane
+            .run(retention::Forget {
+                due,
+                retention,
+                now,
+            })
+            .await
+    }
+
+    async fn forget_logs(&self, retention: Retention) -> Result<u64, StoreError> {
+        let now = self.now.clone();
+        self.lane
+            .run(retention::ForgetLogs { retention, now })
+            .await
     }
 
     fn journal(&self) -> Option<&Journal> {
