@@ -160,7 +160,8 @@ fn exists(test: &str) -> bool {
     is_test(&source, name)
 }
 
-/// Whether a Rust file has a function of this name under a test attribute.
+/// Whether a Rust file has a function of this name under a test attribute, or in the list of those
+/// that are a test on each database.
 fn is_test(text: &str, name: &str) -> bool {
     let lines: Vec<_> = text.lines().map(str::trim).collect();
     let declares = |line: &&str| {
@@ -172,9 +173,14 @@ fn is_test(text: &str, name: &str) -> bool {
         return false;
     };
     let above = lines.get(..at).unwrap_or_default().iter().rev();
-    above
+    let has_attribute = above
         .take_while(|line| line.starts_with("#[") || line.starts_with("///"))
-        .any(|line| line.starts_with("#[") && line.contains("test"))
+        .any(|line| line.starts_with("#[") && line.contains("test"));
+    let below = lines.get(at..).unwrap_or_default().iter();
+    let mut listed = below
+        .skip_while(|line| !line.starts_with("on_each_"))
+        .take_while(|line| !line.starts_with(['}', ']']));
+    has_attribute || listed.any(|line| line.trim_end_matches(',') == name)
 }
 
 #[cfg(test)]
@@ -225,6 +231,10 @@ mod tests {
         let text = "#[test]\nfn one() {}\n\n#[wasm_bindgen_test(unsupported = test)]\nfn two() {}\nfn three() {}\n";
         assert!(is_test(text, "one") && is_test(text, "two"));
         assert!(!is_test(text, "three") && !is_test(text, "four"));
+
+        let text =
+            "async fn one(d: D) {}\nasync fn two(d: D) {}\non_each_database![\n    two,\n];\n";
+        assert!(is_test(text, "two") && !is_test(text, "one"));
     }
 
     #[test]

@@ -22,9 +22,9 @@ const AUDIT_RETAIN: Seconds = Seconds::new(400 * 86_400);
 /// Most rows of a sort in one transaction.
 const BATCH: usize = 100;
 /// Time between two turns.
-const INTERVAL: Duration = Duration::from_secs(3600);
+const INTERVAL: Duration = Duration::from_hours(1);
 /// Time before the first turn: a service that starts has better things to do.
-const FIRST: Duration = Duration::from_secs(60);
+const FIRST: Duration = Duration::from_mins(1);
 
 /// What may be forgotten at `now`.
 #[must_use]
