@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod canary;
 #[cfg(test)]
 mod command;

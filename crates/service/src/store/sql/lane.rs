@@ -4,11 +4,14 @@
 //! transaction, so that full durability is paid once per batch. The transaction begins by locking
 //! the head row, so that the lanes of all processes on one database exclude each other. When a work
 //! fails the batch is rolled back and each work runs alone, so that only the culprit fails. A caller
-//! hears back only after the commit; a caller that went away does not stop its work.
+//! hears back only after the commit; a caller that went away does not stop its work. Works of one
+//! batch were all asked for before any of them was answered, so their order is free: renewals come
+//! last, together (`ahead`).
 //!
 //! What passes by itself is tried again: a lock that was not got, and a connection that broke before
 //! anything was committed. After a commit whose answer was lost only works that may run twice do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +27,7 @@ use super::source::Source;
 use super::transaction::{Connection, Transaction};
 use crate::actor::Actor;
 use crate::journal::{Entry, Journal};
+use crate::record::Sid;
 use crate::store::{News, StoreError};
 
 /// Most works in one transaction: bounds how long the first of them waits.
@@ -47,6 +51,12 @@ pub(super) trait Work: Send + Sync + 'static {
     /// Whether running it twice has the effect of running it once.
     const REPEATABLE: bool = false;
 
+    /// The session it renews: the renewals of a batch run after its other works, and where the lane
+    /// has the database to itself their sessions are read together.
+    fn renews(&self) -> Option<Sid> {
+        None
+    }
+
     /// Does it. May run more than once, of which the last counts: it keeps nothing but its output.
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Self::Output, StoreError>;
 }
@@ -57,6 +67,10 @@ impl<W: Work> Work for Arc<W> {
 
     const CHANGES_WATERMARK: bool = W::CHANGES_WATERMARK;
     const REPEATABLE: bool = W::REPEATABLE;
+
+    fn renews(&self) -> Option<Sid> {
+        W::renews(self)
+    }
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<W::Output, StoreError> {
         W::run(self, tx).await
@@ -122,6 +136,7 @@ impl Lane {
 trait Job: Send {
     async fn run(&mut self, tx: &mut Transaction<'_>) -> Result<(), StoreError>;
     fn changes_watermark(&self) -> bool;
+    fn renews(&self) -> Option<Sid>;
     fn is_repeatable(&self) -> bool;
     fn settle(self: Box<Self>, committed: Result<(), StoreError>);
 }
@@ -143,6 +158,10 @@ impl<W: Work> Job for Pending<W> {
 
     fn changes_watermark(&self) -> bool {
         W::CHANGES_WATERMARK
+    }
+
+    fn renews(&self) -> Option<Sid> {
+        self.work.renews()
     }
 
     fn is_repeatable(&self) -> bool {
@@ -323,9 +342,19 @@ async fn transact(
     if batch.iter().any(|job| job.changes_watermark()) {
         tx.lock_watermark().await?;
     }
-    for job in batch {
+    let (renewals, others): (Vec<_>, Vec<_>) =
+        batch.iter_mut().partition(|job| job.renews().is_some());
+    for job in others {
         job.run(&mut tx).await?;
     }
+    if renewals.len() > 1 && !dialect.locks_rows() {
+        let sids: BTreeSet<Sid> = renewals.iter().filter_map(|job| job.renews()).collect();
+        tx.read_ahead(sids).await?;
+    }
+    for job in renewals {
+        job.run(&mut tx).await?;
+    }
+    tx.write_confirmed().await?;
     tx.write_state().await?;
     tx.notify().await?;
     let advanced = tx.has_advanced().then(|| tx.seq());

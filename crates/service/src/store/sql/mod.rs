@@ -2,8 +2,8 @@
 //!
 //! One implementation on `sqlx::Any`; what differs between the databases is in `dialect` alone. The
 //! serial lane (`lane`) does every write that takes a number, in order; a pool (`pool`) reads. The
-//! transactions are one file per idea: `creation`, `renewal`, `revocation`, `register` (keys and
-//! credentials). Below them: `transaction`, `statement`, `rows`, `fault`, `source`, `sqlite` (its
+//! transactions are one file per idea: `creation`, `renewal` (`ahead`: many at once), `revocation`,
+//! `register` (keys and credentials). Below them: `transaction`, `statement`, `rows`, `fault`, `source`, `sqlite` (its
 //! file), `schema`.
 //!
 //! **To add a write**: a struct with its arguments that implements `lane::Work`; statements are
@@ -19,6 +19,7 @@
 //! SQL stays within what all three speak: no `RETURNING`, no scalar `MAX`, no `INSERT OR IGNORE`;
 //! values are `BIGINT`, text and bytes.
 
+mod ahead;
 mod chronicle;
 mod creation;
 mod dialect;

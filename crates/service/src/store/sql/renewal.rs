@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hallpass_session::base64url;
-use hallpass_session::renewal::{Confirmed, Verdict};
+use hallpass_session::renewal::{Branch, Confirmed, Verdict};
 use hallpass_session::time::UnixSeconds;
 use hallpass_session::wire::EndedBy;
+use sqlx::any::AnyRow;
 use tokio::sync::Semaphore;
 
 use super::Now;
@@ -19,9 +20,9 @@ use super::lane::{BUSY_RETRIES, TRANSACTION_TIMEOUT, Work};
 use super::pool::{Loan, Pool};
 use super::revocation::{Ending, revoke_sessions};
 use super::rows::{number, read_session, select_sessions, time};
-use super::statement::Statement;
+use super::statement::{Bound, Statement};
 use super::transaction::{Connection, Transaction};
-use crate::record::Standing;
+use crate::record::{Origin, SessionRecord, Sid, Standing};
 use crate::store::{Cause, Issued, Renewal, RenewalAttempt, StoreError};
 
 const REUSED: Cause = Cause {
@@ -43,16 +44,116 @@ enum Judged {
     Replay(Box<Issued>),
 }
 
+/// Where a renewal finds its session and is confirmed.
+#[async_trait]
+pub(super) trait Sessions: Send {
+    /// The session, under a lock that lasts until the transaction ends.
+    async fn find(&mut self, sid: &Sid) -> Result<Option<Found>, StoreError>;
+
+    /// Compare-and-set; `false` when it lost.
+    async fn confirm(&mut self, confirmation: Confirmation) -> Result<bool, StoreError>;
+}
+
+/// A session with what its renewal is judged by.
+#[derive(Clone)]
+pub(super) struct Found {
+    pub(super) record: SessionRecord,
+    /// First second of the epoch.
+    began: UnixSeconds,
+    /// Number of the last change of any key.
+    keys_seq: u64,
+    /// Until when higher generations are adopted.
+    adopt_until: UnixSeconds,
+}
+
+/// A child that becomes the confirmed token.
+pub(super) struct Confirmation {
+    pub(super) sid: Sid,
+    pub(super) next: Confirmed,
+    pub(super) origin: Origin,
+    pub(super) replaced: Branch,
+}
+
+#[async_trait]
+impl Sessions for Connection<'_> {
+    async fn find(&mut self, sid: &Sid) -> Result<Option<Found>, StoreError> {
+        static FIND: Statement = Statement::new(select_sessions!(
+            ", h.began, h.keys_seq, h.adopt_until",
+            "CROSS JOIN head h",
+            "WHERE s.sid = $1"
+        ));
+        self.lock_session(sid).await?;
+        let row = self.optional(FIND.bind(sid)).await?;
+        row.as_ref().map(Found::read).transpose()
+    }
+
+    async fn confirm(&mut self, confirmation: Confirmation) -> Result<bool, StoreError> {
+        static CONFIRM: Statement = Statement::new(
+            "UPDATE renewals SET generation = $1, branch = $2, confirmed_at = $3, agent = $4, \
+             ip = $5, country = $6, region = $7, city = $8, asn = $9 \
+             WHERE sid = $10 AND generation = $11 AND branch = $12",
+        );
+        let confirm = confirmation.bind_to(CONFIRM.plain());
+        Ok(self.execute(confirm).await? == 1)
+    }
+}
+
+impl Found {
+    pub(super) fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            record: read_session(row)?,
+            began: time(row, "began")?,
+            keys_seq: number(row, "keys_seq")?,
+            adopt_until: time(row, "adopt_until")?,
+        })
+    }
+
+    /// The session as of the second to issue at: now, but never before the watermark or the epoch.
+    /// Both may lie in the second after now, which every verifier tolerates.
+    fn at(self, now: UnixSeconds) -> Box<Issued> {
+        Box::new(Issued {
+            issued_at: now.max(self.record.revoked_before).max(self.began),
+            keys_seq: self.keys_seq,
+            record: self.record,
+        })
+    }
+}
+
+impl Confirmation {
+    /// Adds its twelve values.
+    pub(super) fn bind_to(&self, bound: Bound) -> Bound {
+        let place = &self.origin.place;
+        bound
+            .bind(self.next.branch.generation)
+            .bind(&self.next.branch.branch)
+            .bind(self.next.confirmed_at)
+            .bind(&self.next.agent)
+            .bind(&self.origin.ip)
+            .bind(&place.country)
+            .bind(&place.region)
+            .bind(&place.city)
+            .bind(self.origin.asn)
+            .bind(&self.sid)
+            .bind(self.replaced.generation)
+            .bind(&self.replaced.branch)
+    }
+}
+
 #[async_trait]
 impl Work for Renew {
     type Output = Renewal;
 
     const REPEATABLE: bool = true;
 
+    fn renews(&self) -> Option<Sid> {
+        Some(self.attempt.sid)
+    }
+
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Renewal, StoreError> {
         match self.judge(tx).await? {
             Judged::Answer(renewal) => Ok(renewal),
             Judged::Replay(found) => {
+                tx.ahead().forget(&found.record.sid);
                 let both = [Ending::of(&found.record)];
                 let ended = revoke_sessions(tx, &both, REUSED, found.issued_at).await?;
                 let target = base64url::encode(&found.record.sid);
@@ -66,12 +167,13 @@ impl Work for Renew {
 
 impl Renew {
     /// Judges under locks that the transaction keeps, and confirms.
-    async fn judge(&self, connection: &mut Connection<'_>) -> Result<Judged, StoreError> {
-        connection.lock_session(&self.attempt.sid).await?;
+    async fn judge(&self, sessions: &mut impl Sessions) -> Result<Judged, StoreError> {
         loop {
-            let Some((issued, adopt_until)) = self.find(connection).await? else {
+            let Some(found) = sessions.find(&self.attempt.sid).await? else {
                 return Ok(Judged::Answer(Renewal::Unknown));
             };
+            let adopt_until = found.adopt_until;
+            let mut issued = found.at(self.now.read());
             match issued.record.standing(issued.issued_at) {
                 Standing::Live => {}
                 Standing::Revoked(_) => return Ok(Judged::Answer(Renewal::Revoked)),
@@ -83,36 +185,14 @@ impl Renew {
                 Verdict::RolledBack => return Ok(Judged::Answer(Renewal::RolledBack)),
                 Verdict::Advance => {}
             }
-            if let Some(confirmed) = self.confirm(connection, issued).await? {
-                return Ok(answer(confirmed, true));
+            let confirmation = self.confirmation(&issued);
+            let next = confirmation.next.clone();
+            if sessions.confirm(confirmation).await? {
+                issued.record.confirmed = next;
+                return Ok(answer(issued, true));
             }
             // Another renewal was confirmed meanwhile: judge again.
         }
-    }
-
-    /// The session, the second to issue at, and until when higher generations are adopted.
-    ///
-    /// That second is now, but never before the watermark or the epoch. Both may lie in the second
-    /// after now, which every verifier tolerates.
-    async fn find(
-        &self,
-        connection: &mut Connection<'_>,
-    ) -> Result<Option<(Box<Issued>, UnixSeconds)>, StoreError> {
-        static FIND: Statement = Statement::new(select_sessions!(
-            ", h.began, h.keys_seq, h.adopt_until",
-            "CROSS JOIN head h",
-            "WHERE s.sid = $1"
-        ));
-        let row = connection.optional(FIND.bind(&self.attempt.sid)).await?;
-        let Some(row) = row else { return Ok(None) };
-        let record = read_session(&row)?;
-        let floor = record.revoked_before.max(time(&row, "began")?);
-        let issued = Issued {
-            issued_at: self.now.read().max(floor),
-            keys_seq: number(&row, "keys_seq")?,
-            record,
-        };
-        Ok(Some((Box::new(issued), time(&row, "adopt_until")?)))
     }
 
     fn verdict(&self, issued: &Issued, adopt_until: UnixSeconds) -> Verdict {
@@ -131,48 +211,24 @@ impl Renew {
         }
     }
 
-    /// Compare-and-set; `None` when it lost.
-    async fn confirm(
-        &self,
-        connection: &mut Connection<'_>,
-        mut issued: Box<Issued>,
-    ) -> Result<Option<Box<Issued>>, StoreError> {
-        static CONFIRM: Statement = Statement::new(
-            "UPDATE renewals SET generation = $1, branch = $2, confirmed_at = $3, agent = $4, \
-             ip = $5, country = $6, region = $7, city = $8, asn = $9 \
-             WHERE sid = $10 AND generation = $11 AND branch = $12",
-        );
-        let RenewalAttempt {
-            presented, agent, ..
-        } = &self.attempt;
+    fn confirmation(&self, issued: &Issued) -> Confirmation {
+        let (attempt, record) = (&self.attempt, &issued.record);
         // A renewal that does not say from where leaves the last known place.
-        let record = &issued.record;
-        let origin = if self.attempt.origin.ip.is_some() {
-            &self.attempt.origin
+        let origin = if attempt.origin.ip.is_some() {
+            &attempt.origin
         } else {
             &record.origin
         };
-        let next = Confirmed {
-            branch: *presented,
-            confirmed_at: issued.issued_at,
-            agent: *agent,
-        };
-        let confirm = CONFIRM
-            .bind(next.branch.generation)
-            .bind(&next.branch.branch)
-            .bind(next.confirmed_at)
-            .bind(&next.agent)
-            .bind(&origin.ip)
-            .bind(&origin.place.country)
-            .bind(&origin.place.region)
-            .bind(&origin.place.city)
-            .bind(origin.asn)
-            .bind(&record.sid)
-            .bind(record.confirmed.branch.generation)
-            .bind(&record.confirmed.branch.branch);
-        let written = connection.execute(confirm).await? == 1;
-        issued.record.confirmed = next;
-        Ok(written.then_some(issued))
+        Confirmation {
+            sid: record.sid,
+            next: Confirmed {
+                branch: attempt.presented,
+                confirmed_at: issued.issued_at,
+                agent: attempt.agent,
+            },
+            origin: origin.clone(),
+            replaced: record.confirmed.branch,
+        }
     }
 }
 

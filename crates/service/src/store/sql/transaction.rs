@@ -11,6 +11,7 @@ use hallpass_session::time::{Seconds, UnixSeconds};
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
+use super::ahead::Ahead;
 use super::dialect::Dialect;
 use super::fault::failed;
 use super::rows::{number, text, time};
@@ -36,6 +37,8 @@ pub(super) struct Transaction<'c> {
     written: State,
     /// The newest number when the head was taken.
     found_seq: u64,
+    /// Renewals of its batch.
+    ahead: Ahead,
 }
 
 /// The one-row tables.
@@ -132,6 +135,7 @@ impl<'c> Transaction<'c> {
             actor: Actor::service(),
             journal: Vec::new(),
             found_seq: state.head.seq,
+            ahead: Ahead::default(),
             written: state.clone(),
             state,
         })
@@ -158,6 +162,16 @@ impl<'c> Transaction<'c> {
     /// The second in which the transaction began.
     pub(super) const fn now(&self) -> UnixSeconds {
         self.now
+    }
+
+    /// Its connection, past what was read ahead.
+    pub(super) const fn connection(&mut self) -> &mut Connection<'c> {
+        &mut self.connection
+    }
+
+    /// What was read ahead for its renewals.
+    pub(super) const fn ahead(&mut self) -> &mut Ahead {
+        &mut self.ahead
     }
 
     /// Has an entry written to the journal once this is committed.
