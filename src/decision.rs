@@ -1,13 +1,15 @@
 //! The one line of log that each request leaves, and the same for whoever may see it in a header.
 //!
 //! A line says what was decided, on which route, how old the list was and what it cost in calls. It
-//! never has a token, a cookie, a subject or an address; a session is named by a hash.
+//! never has a token, a cookie, a subject or an address; a session is named by a hash. Where a dataset
+//! of the Analytics Engine is bound, the same goes there as a data point.
 
 use crate::arrival::Arrival;
 use crate::freshness::Footing;
 use crate::gate::{Admitted, Renewing};
 use crate::isolate::Edge;
-use crate::platform::{self, Thrown};
+use crate::platform::{self, Dataset, Thrown};
+use crate::verification::Signature;
 use hmac_sha256::Hash;
 use serde::Serialize;
 use web_sys::Response;
@@ -28,6 +30,7 @@ pub(crate) struct Decision {
     session: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     list_age_ms: Option<i64>,
+    memo: &'static str,
     renewal: &'static str,
     degraded: bool,
     ms: i64,
@@ -44,6 +47,7 @@ impl Default for Decision {
             request_id: String::new(),
             session: None,
             list_age_ms: None,
+            memo: "none",
             renewal: "none",
             degraded: false,
             ms: 0,
@@ -52,6 +56,14 @@ impl Default for Decision {
 }
 
 impl Decision {
+    /// Notes whether the token's signature was remembered.
+    pub(crate) fn verified(&mut self, signature: Signature) {
+        self.memo = match signature {
+            Signature::Remembered => "hit",
+            Signature::Checked => "miss",
+        };
+    }
+
     /// Notes who was admitted.
     pub(crate) fn admitted(&mut self, admitted: &Admitted) {
         self.session = admitted
@@ -90,12 +102,39 @@ impl Decision {
         self.ms = now_ms.saturating_sub(arrival.began_ms);
         let line = serde_json::to_string(&self).unwrap_or_default();
         platform::log(&line);
+        if let Some(dataset) = &edge.analytics {
+            self.write_to(dataset);
+        }
         if !may_diagnose(edge, arrival) {
             return Ok(response);
         }
         let headers = web_sys::Headers::new_with_headers(&response.headers())?;
         headers.set("hallpass-decision", &line)?;
         platform::with_headers(&response, &headers)
+    }
+}
+
+impl Decision {
+    /// The columns are a promise to whoever queries them: docs/operations.md.
+    fn write_to(&self, dataset: &Dataset) {
+        let texts = [
+            self.code,
+            &self.route,
+            &self.method,
+            self.memo,
+            self.renewal,
+        ];
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a double is what the platform takes; ages in milliseconds fit its 53 bits"
+        )]
+        let numbers = [
+            f64::from(self.status),
+            self.ms as f64,
+            self.list_age_ms.map_or(-1.0, |age| age as f64),
+            f64::from(u8::from(self.degraded)),
+        ];
+        dataset.write(&self.route, &texts, &numbers);
     }
 }
 

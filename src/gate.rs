@@ -142,8 +142,7 @@ async fn pass(
     if rule.demands.access == Access::Public || passes {
         return carry(edge, arrival, &path, rule, None, context).await;
     }
-    let admitted = admit(edge, arrival, rule, context).await?;
-    decision.admitted(&admitted);
+    let admitted = admit(edge, arrival, rule, context, decision).await?;
     carry(edge, arrival, &path, rule, Some(admitted), context).await
 }
 
@@ -188,14 +187,17 @@ pub(crate) async fn admit(
     arrival: &Arrival,
     rule: &Rule,
     context: &Context,
+    decision: &mut Decision,
 ) -> Result<Admitted, Stop> {
-    match judge(edge, arrival, rule, context).await {
+    let admitted = match judge(edge, arrival, rule, context, decision).await {
         // Where everybody may pass, an outage makes nobody of the user and keeps the cookies.
         Err(Stop::Outage(Outage::Service)) if rule.demands.access == Access::Optional => {
-            Ok(Admitted::nobody(Footing::Degraded, Renewing::Idle))
+            Admitted::nobody(Footing::Degraded, Renewing::Idle)
         }
-        outcome => outcome,
-    }
+        outcome => outcome?,
+    };
+    decision.admitted(&admitted);
+    Ok(admitted)
 }
 
 async fn judge(
@@ -203,6 +205,7 @@ async fn judge(
     arrival: &Arrival,
     rule: &Rule,
     context: &Context,
+    decision: &mut Decision,
 ) -> Result<Admitted, Stop> {
     let access = rule.demands.access;
     let presented = match credentials::read(arrival) {
@@ -214,7 +217,7 @@ async fn judge(
     }
     let prepared = freshness::prepare(edge, rule).await?;
     freshness::refresh_behind(edge, context);
-    let (judged, footing) = match judge_token(edge, &presented, rule).await? {
+    let (judged, footing) = match judge_token(edge, &presented, rule, decision).await? {
         Ok((session, footing)) => (Ok(session), footing),
         Err(refusal) => (Err(refusal), prepared),
     };
@@ -289,7 +292,7 @@ async fn within_grace(
         return Err(outage);
     };
     // Only a renewal could have said what becomes of a token that was never good.
-    let Ok(verified) = verification::verify(edge, token).await else {
+    let Ok((verified, _)) = verification::verify(edge, token).await else {
         return Err(outage);
     };
     let judged = match verification::admit_now(edge, verified, rule.outage_grace) {
@@ -312,11 +315,19 @@ async fn judge_token(
     edge: &Rc<Edge>,
     presented: &Presented,
     rule: &Rule,
+    decision: &mut Decision,
 ) -> Result<Result<(LiveSession, Footing), Refusal>, Stop> {
     let Some((token, _)) = presented.token() else {
         return Ok(Err(Refusal::SessionMissing));
     };
-    match verification::judge(edge, token, rule).await {
+    let judged = match verification::verify(edge, token).await {
+        Ok((verified, signature)) => {
+            decision.verified(signature);
+            verification::admit(edge, verified, rule).await
+        }
+        Err(stop) => Err(stop),
+    };
+    match judged {
         Ok(judged) => Ok(Ok(judged)),
         Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
         Err(stop) => Err(stop),
@@ -329,7 +340,7 @@ async fn names_another_session(edge: &Rc<Edge>, presented: &Presented, renewal: 
         return false;
     };
     let old = verification::verify(edge, token).await;
-    old.is_ok_and(|old| old.content().sid != renewal.session.claims().sid)
+    old.is_ok_and(|(old, _)| old.content().sid != renewal.session.claims().sid)
 }
 
 fn without_session(refusal: Refusal, access: Access, renewal: Renewing) -> Result<Admitted, Stop> {

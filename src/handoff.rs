@@ -143,7 +143,7 @@ async fn replace_presented(edge: &Rc<Edge>, arrival: &Arrival, new_sid: &str, co
 /// the service checks before it ends anything.
 async fn presented_sid(edge: &Rc<Edge>, presented: &Presented) -> Option<String> {
     if let Some((token, _)) = presented.token()
-        && let Ok(old) = verification::verify(edge, token).await
+        && let Ok((old, _)) = verification::verify(edge, token).await
     {
         return Some(old.content().sid.clone());
     }

@@ -8,7 +8,7 @@
 
 use crate::config::{Settings, SettingsFault};
 use crate::memo::TokenMemo;
-use crate::platform;
+use crate::platform::{self, Dataset};
 use crate::secrets::Secrets;
 use crate::service::ServiceClient;
 use crate::webcrypto::PlatformKeys;
@@ -38,6 +38,8 @@ pub(crate) struct Edge {
     pub(crate) platform_keys: PlatformKeys,
     /// Until when a failed renewal keeps this isolate from trying again, in milliseconds.
     pub(crate) renewal_rests_until_ms: Cell<i64>,
+    /// Where data points go, if a dataset is bound.
+    pub(crate) analytics: Option<Dataset>,
     pub(crate) counters: Counters,
 }
 
@@ -112,6 +114,7 @@ impl Edge {
             memo: RefCell::default(),
             platform_keys: PlatformKeys::default(),
             renewal_rests_until_ms: Cell::new(0),
+            analytics: Dataset::bound(env),
             counters: Counters::default(),
             settings,
             secrets,

@@ -35,6 +35,7 @@ struct Visit<'a> {
     edge: &'a Rc<Edge>,
     arrival: &'a Arrival,
     context: &'a Context,
+    decision: &'a mut Decision,
 }
 
 /// A user of the portal: admitted, with the token that speaks for them.
@@ -53,10 +54,11 @@ pub(crate) async fn serve(
     decision: &mut Decision,
 ) -> Result<Response, Stop> {
     decision.code = "own";
-    let visit = Visit {
+    let mut visit = Visit {
         edge,
         arrival,
         context,
+        decision,
     };
     if arrival.is_unsafe() {
         visit.check_origin()?;
@@ -105,9 +107,10 @@ impl Visit<'_> {
     }
 
     /// Admits the user as on any `session` route.
-    async fn user(&self) -> Result<User, Stop> {
+    async fn user(&mut self) -> Result<User, Stop> {
         let rule = self.edge.settings.rules.rest();
-        let admitted = gate::admit(self.edge, self.arrival, rule, self.context).await?;
+        let admitted =
+            gate::admit(self.edge, self.arrival, rule, self.context, self.decision).await?;
         let presented = credentials::read(self.arrival)?;
         let token = match &admitted.renewal {
             Renewing::Done(renewal) => renewal.token().to_owned(),
@@ -119,7 +122,7 @@ impl Visit<'_> {
         Ok(User { admitted, token })
     }
 
-    async fn portal(&self) -> Result<Response, Stop> {
+    async fn portal(&mut self) -> Result<Response, Stop> {
         let user = self.user().await?;
         let sessions = self.list(&user).await?;
         let notice = self.arrival.query.as_deref().and_then(Notice::parse_query);
@@ -140,7 +143,7 @@ impl Visit<'_> {
         ))
     }
 
-    async fn session(&self) -> Result<Response, Stop> {
+    async fn session(&mut self) -> Result<Response, Stop> {
         let user = self.user().await?;
         let session = user
             .admitted
@@ -155,13 +158,13 @@ impl Visit<'_> {
         self.json(&user, &body)
     }
 
-    async fn sessions(&self) -> Result<Response, Stop> {
+    async fn sessions(&mut self) -> Result<Response, Stop> {
         let user = self.user().await?;
         let sessions = self.list(&user).await?;
         self.json(&user, &sessions)
     }
 
-    async fn in_force(&self) -> Result<Response, Stop> {
+    async fn in_force(&mut self) -> Result<Response, Stop> {
         let user = self.user().await?;
         let query = self.arrival.query.as_deref().unwrap_or_default();
         let clean = |b: u8| b.is_ascii_alphanumeric() || b"-_=&.".contains(&b);
@@ -172,13 +175,13 @@ impl Visit<'_> {
         self.json(&user, &answer.map_err(stop)?)
     }
 
-    async fn end_by_api(&self, what: RevokeMine) -> Result<Response, Stop> {
+    async fn end_by_api(&mut self, what: RevokeMine) -> Result<Response, Stop> {
         let user = self.user().await?;
         let revoked = self.revoke(&user, &what).await?;
         self.json(&user, &revoked)
     }
 
-    async fn end_by_form(&self) -> Result<Response, Stop> {
+    async fn end_by_form(&mut self) -> Result<Response, Stop> {
         let user = self.user().await?;
         let form = self.form().await?;
         let what = match (form.get("sid"), form.get("others")) {

@@ -38,6 +38,13 @@ extern "C" {
     #[wasm_bindgen(method, js_name = getSetCookie)]
     fn get_set_cookie(this: &CookieHeaders) -> Array;
 
+    /// A dataset of the Analytics Engine.
+    #[wasm_bindgen(extends = js_sys::Object)]
+    type AnalyticsEngineDataset;
+
+    #[wasm_bindgen(method, js_name = writeDataPoint, catch)]
+    fn write_data_point(this: &AnalyticsEngineDataset, point: &JsValue) -> Result<(), JsValue>;
+
     #[wasm_bindgen(js_namespace = console, js_name = log)]
     fn console_log(line: &str);
 
@@ -176,6 +183,40 @@ pub(crate) fn header(headers: &Headers, name: &str) -> Option<String> {
     headers.get(name).ok().flatten()
 }
 
+/// Name of the binding that data points go to.
+const ANALYTICS_BINDING: &str = "ANALYTICS";
+/// Longest index of a data point, in bytes: the platform refuses longer ones.
+const MAX_INDEX_BYTES: usize = 96;
+
+/// Where data points go: a dataset of the Analytics Engine.
+pub(crate) struct Dataset(AnalyticsEngineDataset);
+
+impl Dataset {
+    /// The one that is bound, if any.
+    pub(crate) fn bound(env: &worker::Env) -> Option<Self> {
+        let binding = Reflect::get(env, &ANALYTICS_BINDING.into()).ok()?;
+        let is_dataset = binding.is_object();
+        is_dataset.then(|| Self(binding.unchecked_into()))
+    }
+
+    /// Writes one data point, beside the request and never to its harm: a failure is passed over.
+    pub(crate) fn write(&self, index: &str, texts: &[&str], numbers: &[f64]) {
+        let end = index.floor_char_boundary(MAX_INDEX_BYTES);
+        let index = index.get(..end).unwrap_or_default();
+        let texts: Array = texts.iter().map(|text| JsValue::from_str(text)).collect();
+        let numbers: Array = numbers.iter().map(|&it| JsValue::from_f64(it)).collect();
+        let point = js_sys::Object::new();
+        for (name, value) in [
+            ("indexes", Array::of1(&index.into())),
+            ("blobs", texts),
+            ("doubles", numbers),
+        ] {
+            let _set = Reflect::set(&point, &name.into(), &value);
+        }
+        let _written = self.0.write_data_point(&point);
+    }
+}
+
 /// A binding of text: a secret, or a variable.
 pub(crate) fn text_binding(env: &worker::Env, name: &str) -> Option<String> {
     Reflect::get(env, &name.into()).ok()?.as_string()
@@ -195,4 +236,54 @@ pub(crate) fn cf(request: &Request, member: &str) -> Option<JsValue> {
         .ok()
         .filter(JsValue::is_object)?;
     Reflect::get(&cf, &member.into()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ANALYTICS_BINDING, Dataset};
+    use js_sys::{Array, Function, JSON, Object, Reflect};
+    use wasm_bindgen::{JsCast, JsValue};
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    /// An environment whose dataset does `body` with each `point`.
+    fn env(body: &str) -> (worker::Env, Object) {
+        let (env, dataset) = (Object::new(), Object::new());
+        Reflect::set(&dataset, &"points".into(), &Array::new()).unwrap();
+        let write = Function::new_with_args("point", body);
+        Reflect::set(&dataset, &"writeDataPoint".into(), &write).unwrap();
+        Reflect::set(&env, &ANALYTICS_BINDING.into(), &dataset).unwrap();
+        (env.unchecked_into(), dataset)
+    }
+
+    #[wasm_bindgen_test]
+    fn dataset_writes_a_point_as_the_platform_takes_it() {
+        let (env, dataset) = env("this.points.push(point)");
+        let bound = Dataset::bound(&env).unwrap();
+        let route = format!("/{}é/*", "a".repeat(94));
+        bound.write(&route, &["forwarded", &route], &[200.0, -1.0]);
+
+        let points = Reflect::get(&dataset, &"points".into()).unwrap();
+        let index = format!("/{}", "a".repeat(94));
+        assert_eq!(
+            String::from(JSON::stringify(&points).unwrap()),
+            format!(
+                r#"[{{"indexes":["{index}"],"blobs":["forwarded","{route}"],"doubles":[200,-1]}}]"#
+            )
+        );
+    }
+
+    #[wasm_bindgen_test]
+    fn dataset_passes_over_a_write_that_throws() {
+        let (env, _) = env("throw new TypeError('too many points')");
+        Dataset::bound(&env).unwrap().write("/*", &[], &[]);
+    }
+
+    #[wasm_bindgen_test]
+    fn dataset_is_bound_only_where_the_binding_is_an_object() {
+        for value in [JsValue::UNDEFINED, JsValue::NULL, "text".into()] {
+            let env = Object::new();
+            Reflect::set(&env, &ANALYTICS_BINDING.into(), &value).unwrap();
+            assert!(Dataset::bound(&env.unchecked_into()).is_none());
+        }
+    }
 }

@@ -137,7 +137,7 @@ async fn send(edge: &Rc<Edge>, request: &RenewRequest) -> Result<Renewal, Unrene
 async fn believe(edge: &Rc<Edge>, answer: Renewed) -> Result<Renewal, Unrenewed> {
     let verified = verification::verify(edge, &answer.session_token).await;
     let judged =
-        verified.and_then(|token| verification::admit_now(edge, token, Seconds::default()));
+        verified.and_then(|(token, _)| verification::admit_now(edge, token, Seconds::default()));
     match judged {
         Ok(session) => Ok(Renewal { session, answer }),
         Err(stop) => {

@@ -16,13 +16,20 @@ use hallpass_session::time::Seconds;
 use hallpass_session::token::{self, UnverifiedToken, VerifiedToken};
 use std::rc::Rc;
 
+/// Whether a signature had to be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signature {
+    Checked,
+    Remembered,
+}
+
 /// Judges a session token for a route.
 pub(crate) async fn judge(
     edge: &Rc<Edge>,
     text: &str,
     rule: &Rule,
 ) -> Result<(LiveSession, Footing), Stop> {
-    let verified = verify(edge, text).await?;
+    let (verified, _) = verify(edge, text).await?;
     admit(edge, verified, rule).await
 }
 
@@ -60,10 +67,13 @@ pub(crate) fn admit_now(
 }
 
 /// Checks a token's signature, or remembers that it is good. Time and revocation are still open.
-pub(crate) async fn verify(edge: &Rc<Edge>, text: &str) -> Result<Rc<VerifiedToken>, Stop> {
+pub(crate) async fn verify(
+    edge: &Rc<Edge>,
+    text: &str,
+) -> Result<(Rc<VerifiedToken>, Signature), Stop> {
     if let Some(token) = edge.memo.borrow_mut().find(text) {
         count(&edge.counters.memo_hits);
-        return Ok(token);
+        return Ok((token, Signature::Remembered));
     }
     count(&edge.counters.memo_misses);
     let question = ask(edge, token::parse(text)?).await?;
@@ -84,7 +94,7 @@ pub(crate) async fn verify(edge: &Rc<Edge>, text: &str) -> Result<Rc<VerifiedTok
     edge.memo
         .borrow_mut()
         .keep_since(emptied, text, Rc::clone(&token));
-    Ok(token)
+    Ok((token, Signature::Checked))
 }
 
 async fn ask(

@@ -307,6 +307,38 @@ for (const { name, raw } of RUNTIMES) {
       assertProblem(await gate.send({ path: "/.session/" }), "session_missing", 401);
     });
 
+    test("edge says in its line whether it remembered a token's signature, and names no secret", async () => {
+      const token = gate.issuer.token({ sub: "memo-canary" });
+      const decision = async (options) => {
+        const diagnostics = ["Hallpass-Diagnostics", DIAGNOSTIC_CREDENTIAL];
+        const headers = [diagnostics, ...(options.token ? [["Cookie", `__Host-session=${options.token}`]] : [])];
+        const answer = await gate.send({ path: options.path, headers });
+        const line = answer.headers["hallpass-decision"];
+        assert.equal(/memo-canary|__Host/.test(line) || line.includes(token.slice(-40)), false, line);
+        return JSON.parse(line);
+      };
+      const seen = [
+        await decision({ path: "/a", token }),
+        await decision({ path: "/a", token }),
+        await decision({ path: "/.session/api/session", token }),
+        await decision({ path: "/a", token: `${token.slice(0, -4)}AAAA` }),
+        await decision({ path: "/a" }),
+        await decision({ path: "/public/a", token }),
+      ];
+      assert.deepEqual(
+        seen.map(({ code, memo }) => [code, memo]),
+        [
+          ["forwarded", "miss"],
+          ["forwarded", "hit"],
+          ["own", "hit"],
+          ["token_untrusted", "none"],
+          ["session_missing", "none"],
+          ["forwarded", "none"],
+        ],
+      );
+      assert.ok(seen[2].session && seen[2].session === seen[0].session);
+    });
+
     test("edge shows its health to all and its memory to nobody without the credential", async () => {
       await gate.withCookie(gate.issuer.token());
       for (const credential of [undefined, "wrong", `${DIAGNOSTIC_CREDENTIAL}x`]) {
