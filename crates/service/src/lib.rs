@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`record`] says when a session lives; [`store`] is the table as a port, with
 //! three databases behind it; [`service`] holds what a running service needs; one file per thing it
-//! does: [`creation`], [`renew`], [`list`], [`edges`], [`me`], [`revoke`], [`events`], [`webhook`]; below them [`mint`],
+//! does: [`creation`], [`renew`], [`list`], [`edges`], [`in_force`], [`me`], [`revoke`], [`events`], [`webhook`]; below them [`mint`],
 //! [`keys`], [`key_changes`], [`master_key`], [`device`], [`credential`]; around them [`http`], [`metrics`],
 //! [`cli`] and [`config`]. Why something fails is
 //! in [`failure`], what time it is in [`clock`], on whose behalf in [`actor`].
@@ -22,6 +22,7 @@ pub mod edges;
 pub mod events;
 pub mod failure;
 pub mod http;
+pub mod in_force;
 pub mod journal;
 pub mod key_changes;
 pub mod keys;

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hallpass_session::base64url;
@@ -18,7 +19,7 @@ use roaring::RoaringBitmap;
 use tokio::sync::Mutex;
 
 use crate::clock::random_bytes;
-use crate::failure::Failure;
+use crate::failure::{Failure, Outage};
 use crate::service::Service;
 use crate::store::{LogEntry, LogRead};
 
@@ -26,6 +27,9 @@ use crate::store::{LogEntry, LogRead};
 pub const WAIT_MAX: Seconds = Seconds::new(5);
 /// How long a signed list may be taken in.
 const LIST_LIFETIME: Seconds = Seconds::new(300);
+/// Least time between two epochs that polls begin here: a table that was rolled back needs one, an
+/// edge that claims too much could ask for any number.
+const EPOCH_EVERY_US: u64 = 600_000_000;
 /// Size at which an operator should know; edges refuse 16 MiB.
 const LIST_WARN_BYTES: usize = 4 << 20;
 
@@ -51,7 +55,13 @@ pub struct ListAnswer {
 
 /// The log as last read.
 #[derive(Default)]
-pub struct ListMemory(Mutex<Option<Known>>);
+pub struct ListMemory(Mutex<Memory>);
+
+#[derive(Default)]
+struct Memory {
+    known: Option<Known>,
+    epoch_begun_us: Option<u64>,
+}
 
 struct Known {
     epoch: String,
@@ -75,6 +85,7 @@ impl Service {
     pub async fn poll_list(&self, poll: &ListPoll) -> Result<ListAnswer, Failure> {
         // Before the first read: what is logged after it is news.
         let mut news = self.store.news().subscribe();
+        let _open = Arc::clone(&self.open_polls);
         let mut stopping = self.stopping();
         let answer = self.answer_poll(poll, poll.received_us).await?;
         let wait = poll.wait.min(WAIT_MAX);
@@ -98,28 +109,44 @@ impl Service {
     /// Answers from a read that began after `asked_us`.
     async fn answer_poll(&self, poll: &ListPoll, asked_us: u64) -> Result<ListAnswer, Failure> {
         let mut memory = self.list.0.lock().await;
-        let fresh = memory.take_if(|known| known.read_us > asked_us);
-        let mut known = match fresh {
-            Some(known) => known,
-            None => self.read_on(memory.take()).await?,
-        };
-        if poll
-            .holds
-            .as_ref()
-            .is_some_and(|held| known.is_behind(held))
-        {
-            tracing::error!(
-                epoch = known.epoch,
-                "the table lost history: an edge knows more"
-            );
-            let fresh = base64url::encode(&random_bytes::<16>()?);
-            self.store.begin_epoch(&known.epoch, &fresh).await?;
+        let mut known = self.read_after(&mut memory, asked_us).await?;
+        let holds = poll.holds.as_ref();
+        if holds.is_some_and(|held| known.is_behind(held)) {
+            self.begin_epoch_after(&known.epoch, &mut memory).await?;
             known = self.read_on(None).await?;
         }
-        let known = memory.insert(known);
-        self.metrics.note_list_head(known.seq);
-        self.metrics.note_list_entries(known.entries.len());
+        let known = memory.known.insert(known);
         self.write_answer(known, poll)
+    }
+
+    async fn begin_epoch_after(&self, epoch: &str, memory: &mut Memory) -> Result<(), Failure> {
+        tracing::error!(epoch, "the table lost history, or an edge claims too much");
+        let now_us = self.clock.monotonic_us();
+        let is_too_soon = |begun_us| now_us.saturating_sub(begun_us) < EPOCH_EVERY_US;
+        if memory.epoch_begun_us.is_some_and(is_too_soon) {
+            return Err(Outage::TableRolledBack.into());
+        }
+        let fresh = base64url::encode(&random_bytes::<16>()?);
+        self.store.begin_epoch(epoch, &fresh).await?;
+        memory.epoch_begun_us = Some(now_us);
+        Ok(())
+    }
+
+    /// Learns of what was logged until now, without an edge that asks.
+    pub(crate) async fn look_at_list(&self) -> Result<(), Failure> {
+        let asked_us = self.clock.monotonic_us();
+        let mut memory = self.list.0.lock().await;
+        let known = self.read_after(&mut memory, asked_us).await?;
+        memory.known = Some(known);
+        Ok(())
+    }
+
+    /// What a read showed that began after `asked_us`, taken out of memory.
+    async fn read_after(&self, memory: &mut Memory, asked_us: u64) -> Result<Known, Failure> {
+        match memory.known.take_if(|known| known.read_us > asked_us) {
+            Some(known) => Ok(known),
+            None => self.read_on(memory.known.take()).await,
+        }
     }
 
     /// Reads what was logged since `known`, or everything.
@@ -127,6 +154,9 @@ impl Service {
         let (known, keys_seq) = self.read_log_on(known).await?;
         // A removed list key must not sign the list that tells of it.
         self.keep_keys_current(keys_seq).await?;
+        self.note_entry(&known.position(), self.clock.unix_ms());
+        self.metrics.note_list_head(known.seq);
+        self.metrics.note_list_entries(known.entries.len());
         Ok(known)
     }
 
@@ -148,10 +178,7 @@ impl Service {
     }
 
     fn write_answer(&self, known: &Known, poll: &ListPoll) -> Result<ListAnswer, Failure> {
-        let position = Position {
-            epoch: known.epoch.clone(),
-            to: known.seq,
-        };
+        let position = known.position();
         let body = match &poll.holds {
             Some(held) if *held == position => None,
             held => Some(self.sign_list(known, known.first_wanted(held.as_ref()))?),
@@ -220,6 +247,13 @@ impl Known {
         if let Some(last) = dropped.max() {
             self.dropped_to = self.dropped_to.max(last);
             self.entries.retain(|entry| !outlived(entry));
+        }
+    }
+
+    fn position(&self) -> Position {
+        Position {
+            epoch: self.epoch.clone(),
+            to: self.seq,
         }
     }
 

@@ -73,16 +73,7 @@ impl Service {
     /// A refusal of the token.
     pub async fn in_force(&self, token: &str, position: &Position) -> Result<InForce, Failure> {
         self.verified(token, Seconds::new(u64::MAX))?;
-        let now_ms = self.clock.unix_ms();
-        let committed_at_ms = match self.edges.committed_at_ms(position.to) {
-            Some(ms) => ms,
-            // Another process wrote it in some part of that second; unknown numbers prove nothing.
-            None => match self.store.revoked_at(position.to).await? {
-                Some(second) => second.plus(Seconds::new(2)).get().saturating_mul(1000),
-                None => now_ms,
-            },
-        };
-        Ok(self.edges.in_force(position, committed_at_ms, now_ms))
+        self.judge_in_force(position).await
     }
 
     async fn revoke_by_token(&self, token: &str, target: Target) -> Result<Revoked, Failure> {

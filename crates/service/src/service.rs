@@ -6,12 +6,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use hallpass_session::wire::Position;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::edges::Edges;
 use crate::failure::Failure;
+use crate::in_force::Reporter;
 use crate::journal::Journal;
 use crate::key_changes::{KeyMaker, change_keys, first_keys};
 use crate::keys::Keys;
@@ -29,12 +31,15 @@ pub struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) list: ListMemory,
     pub(crate) edges: Edges,
+    pub(crate) reporter: Reporter,
     pub(crate) metrics: Metrics,
     master: Option<MasterKey>,
     keys: RwLock<Arc<Keys>>,
     /// Number of the change of a key that `keys` is sure to have.
     keys_seq: AtomicU64,
     leaving: AtomicBool,
+    /// Each poll that is being answered holds one more.
+    pub(crate) open_polls: Arc<()>,
     stopping: watch::Sender<bool>,
 }
 
@@ -62,11 +67,13 @@ impl Service {
         let keys = Keys::open(&store.keys().await?, master.as_ref(), &settings.issuer)?;
         Ok(Self {
             edges: Edges::new(clock.unix_ms()),
+            reporter: Reporter::new()?,
             list: ListMemory::default(),
             metrics: Metrics::new(clock.now().get()),
             keys: RwLock::new(Arc::new(keys)),
             keys_seq: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
+            open_polls: Arc::default(),
             stopping: watch::Sender::new(false),
             settings,
             store,
@@ -104,7 +111,11 @@ impl Service {
     /// Tells the in-force record of a commit. Returns when it was, in ms.
     pub(crate) fn announce(&self, revocation: &Revocation) -> u64 {
         let now_ms = self.clock.unix_ms();
-        self.edges.note_commit(revocation.seq, now_ms);
+        let position = Position {
+            epoch: revocation.epoch.clone(),
+            to: revocation.seq,
+        };
+        self.note_entry(&position, now_ms);
         self.metrics.note_list_head(revocation.seq);
         now_ms
     }
@@ -112,7 +123,7 @@ impl Service {
     /// How many polls are being answered, waiting ones included.
     #[must_use]
     pub fn open_polls(&self) -> usize {
-        self.store.news().listeners()
+        Arc::strong_count(&self.open_polls) - 1
     }
 
     /// Becomes true when the service is about to stop.
@@ -178,6 +189,7 @@ impl Service {
 
     /// Finishes what was accepted and lets go of the database.
     pub async fn close(&self) {
+        self.leave_row().await;
         self.store.close().await;
     }
 }

@@ -156,3 +156,14 @@ CREATE TABLE webhook (
     holder         VARCHAR(64) NOT NULL,      -- random name of the process whose turn it is
     held_until     BIGINT NOT NULL            -- second from which another may take the turn
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- What each process says of the edges that it answers: by this every process knows whether a
+-- revocation is in force everywhere.
+CREATE TABLE processes (
+    id             VARCHAR(64) NOT NULL PRIMARY KEY, -- random name of the process
+    epoch          VARCHAR(64) NOT NULL,          -- epoch of the newest entry it knew of
+    seq            BIGINT NOT NULL,          -- number of that entry
+    bound_ms       BIGINT NOT NULL,          -- largest bound of its edges, in milliseconds
+    edges          MEDIUMBLOB NOT NULL,          -- 16 bytes each: digest of its id, number up to which it lacks nothing
+    counts_until   BIGINT NOT NULL           -- second, by the database's clock, from which this counts no more
+) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

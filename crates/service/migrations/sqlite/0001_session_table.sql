@@ -160,3 +160,14 @@ CREATE TABLE webhook (
     holder         TEXT    NOT NULL,          -- random name of the process whose turn it is
     held_until     INTEGER NOT NULL           -- second from which another may take the turn
 ) STRICT;
+
+-- What each process says of the edges that it answers: by this every process knows whether a
+-- revocation is in force everywhere.
+CREATE TABLE processes (
+    id             TEXT    NOT NULL PRIMARY KEY, -- random name of the process
+    epoch          TEXT    NOT NULL,          -- epoch of the newest entry it knew of
+    seq            INTEGER NOT NULL,          -- number of that entry
+    bound_ms       INTEGER NOT NULL,          -- largest bound of its edges, in milliseconds
+    edges          BLOB    NOT NULL,          -- 16 bytes each: digest of its id, number up to which it lacks nothing
+    counts_until   INTEGER NOT NULL           -- second, by the database's clock, from which this counts no more
+) STRICT;

@@ -12,6 +12,7 @@ use super::CommandError;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Environment, LogFormat, Settings};
 use crate::http::{Listening, Tls, metrics_router, router, serve};
+use crate::in_force::keep_reporting;
 use crate::journal::Journal;
 use crate::master_key::MasterKey;
 use crate::service::Service;
@@ -41,6 +42,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     let _closed = writeln!(std::io::stdout(), "ready {scheme}://{address}");
     tracing::info!(%address, scheme, "ready");
     let upkeep = tokio::spawn(keep_up(Arc::clone(&service)));
+    let reporting = tokio::spawn(keep_reporting(Arc::clone(&service)));
     let routes = router(Arc::clone(&service));
     serve(Listening::new(listener, tls), routes, stop).await;
     if let Some(metrics) = metrics {
@@ -50,6 +52,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
         webhook.await.map_err(no)?;
     }
     upkeep.await.map_err(no)?;
+    reporting.await.map_err(no)?;
     service.close().await;
     tracing::info!("stopped");
     Ok(())

@@ -108,12 +108,10 @@ pub(super) async fn revocations(
         wait,
         received_us,
     };
-    let answer = service.poll_list(&poll).await?;
-    if let Some(edge_poll) = query.edge_poll() {
-        service
-            .edges
-            .note_answer(edge_poll, service.clock.unix_ms());
-    }
+    let answer = match query.edge_poll() {
+        Some(edge) => service.poll_as(&edge, &poll).await?,
+        None => service.poll_list(&poll).await?,
+    };
     list_response(answer)
 }
 

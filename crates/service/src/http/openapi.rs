@@ -244,6 +244,7 @@ fn operations() -> Vec<Operation> {
         Operation {
             parameters: &["epoch", "after", "wait", "edge", "bound", "shared"],
             refusals: vec![malformed()],
+            outages: &["table_rolled_back"],
             ..plain(
                 "get",
                 "/v1/edge/revocations",

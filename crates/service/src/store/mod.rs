@@ -18,7 +18,7 @@ pub mod sql;
 use async_trait::async_trait;
 use hallpass_session::renewal::Branch;
 use hallpass_session::time::{Seconds, UnixSeconds};
-use hallpass_session::wire::{Device, EndedBy};
+use hallpass_session::wire::{Device, EndedBy, Position};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
@@ -556,6 +556,18 @@ impl News {
     }
 }
 
+/// What a process says of the edges that it answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The newest entry of the log that it knew of before it looked at its edges.
+    pub newest: Position,
+    /// The largest bound of these edges, in milliseconds.
+    pub bound_ms: u64,
+    /// Each that counted, by a digest of its id, in order, with the number up to which it lacks
+    /// nothing.
+    pub edges: Vec<(u64, u64)>,
+}
+
 /// The session table.
 ///
 /// # Errors
@@ -596,8 +608,17 @@ pub trait Store: Send + Sync + 'static {
     /// Tells of new entries of the log, in whichever process they were written.
     fn news(&self) -> &News;
 
-    /// The second in which entry `seq` was written; `None` if it names no session.
-    async fn revoked_at(&self, seq: u64) -> Result<Option<UnixSeconds>, StoreError>;
+    /// Writes what a process says of its edges, in place of what it said before. It counts for so
+    /// long, by the database's clock.
+    async fn write_report(
+        &self,
+        process: &str,
+        report: &Report,
+        lasting: Seconds,
+    ) -> Result<(), StoreError>;
+
+    /// What each process but `process` says of its edges, as far as it counts now.
+    async fn reports(&self, process: &str) -> Result<Vec<Report>, StoreError>;
 
     /// Begins the epoch `fresh` if `replaced` is still the current one.
     async fn begin_epoch(&self, replaced: &str, fresh: &str) -> Result<(), StoreError>;

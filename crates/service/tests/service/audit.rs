@@ -13,7 +13,7 @@ use hallpass_session::time::UnixSeconds;
 
 impl Running {
     /// The newest entries, newest first.
-    async fn audit(&self) -> Vec<AuditEntry> {
+    pub(crate) async fn audit(&self) -> Vec<AuditEntry> {
         let filter = AuditFilter {
             since: UnixSeconds::new(0),
             action: None,

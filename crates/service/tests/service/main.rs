@@ -26,6 +26,8 @@ mod histories;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod in_force;
+#[cfg(test)]
 mod journey;
 #[cfg(test)]
 mod keys;

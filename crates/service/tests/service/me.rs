@@ -2,7 +2,7 @@
 
 use crate::database::{Database, on_each_database};
 use crate::running::{Answer, Running, answer};
-use hallpass_session::wire::{InForce, Revoked, Sessions};
+use hallpass_session::wire::{InForce, Position, Revoked, Sessions};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -17,6 +17,12 @@ impl Running {
         self.post_mine(token, &json!({"sid": sid}))
             .await
             .json(StatusCode::OK)
+    }
+
+    /// Whether the entry is in force everywhere, asked with the user's token.
+    pub(crate) async fn in_force(&self, token: &str, entry: &Position) -> InForce {
+        let path = format!("me/in-force?epoch={}&to={}", entry.epoch, entry.to);
+        self.mine(&path, token).await.json(StatusCode::OK)
     }
 
     async fn mine(&self, path: &str, token: &str) -> Answer {
@@ -230,13 +236,7 @@ async fn in_force_is_told_once_the_edge_has_polled_past_it(database: Database) {
     let revoked = service
         .revoke_mine(&here.session_token, &there.session.sid)
         .await;
-    let in_force = async || -> InForce {
-        let path = format!("me/in-force?epoch={epoch}&to={}", revoked.list.to);
-        service
-            .mine(&path, &here.session_token)
-            .await
-            .json(StatusCode::OK)
-    };
+    let in_force = async || service.in_force(&here.session_token, &revoked.list).await;
 
     let early = in_force().await;
     assert!(!early.everywhere);
@@ -259,16 +259,7 @@ async fn in_force_is_told_after_the_bound_whatever_edges_do(database: Database) 
     let revoked = service
         .revoke_mine(&here.session_token, &there.session.sid)
         .await;
-    let path = format!(
-        "me/in-force?epoch={}&to={}",
-        revoked.list.epoch, revoked.list.to
-    );
-    let in_force = async || -> InForce {
-        service
-            .mine(&path, &here.session_token)
-            .await
-            .json(StatusCode::OK)
-    };
+    let in_force = async || service.in_force(&here.session_token, &revoked.list).await;
 
     service.advance(29);
     assert!(!in_force().await.everywhere);

@@ -319,7 +319,45 @@ async fn public_keys_may_be_cached_and_are_those_of_sessions(database: Database)
     assert_ne!(keys.session, keys.list);
 }
 
+async fn edge_that_claims_too_much_begins_one_epoch_in_ten_minutes(database: Database) {
+    let service = Running::start(database).await;
+    let created = service.create("ada").await;
+    service.end(&created).await;
+    let honest = service.list().await.position().clone();
+    let claim = async |held: &Position| {
+        let to = held.to + 1_000_000;
+        let epoch = held.epoch.clone();
+        service.poll_after(&Position { epoch, to }).await
+    };
+
+    let first = claim(&honest).await;
+    assert_eq!(first.status, StatusCode::OK);
+    let second = first.list_header().position;
+    assert_ne!(second.epoch, honest.epoch);
+    claim(&second).await.refused(503, "table_rolled_back");
+
+    service.advance(599);
+    claim(&second).await.refused(503, "table_rolled_back");
+    let kept = service.poll_after(&second).await;
+    assert_eq!(kept.status, StatusCode::NO_CONTENT, "others go on");
+    service.advance(1);
+    let third = claim(&second).await.list_header().position;
+    assert_ne!(third.epoch, second.epoch);
+    let begun = service.audit().await;
+    let begun = begun.iter().filter(|entry| entry.action == "begin_epoch");
+    let begun: Vec<_> = begun.map(|entry| entry.actor.as_str()).collect();
+    assert_eq!(begun.len(), 2);
+    assert!(begun.iter().all(|actor| actor.starts_with("credential:")));
+
+    let list = service.list().await;
+    assert_eq!(
+        service.judge(&list, &created).await,
+        Err(Refusal::SessionRevoked)
+    );
+}
+
 on_each_database![
+    edge_that_claims_too_much_begins_one_epoch_in_ten_minutes,
     list_has_a_revocation_as_soon_as_it_was_answered,
     delta_brings_an_older_list_up_to_date,
     poll_answers_204_with_position_when_nothing_is_new,

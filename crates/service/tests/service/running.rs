@@ -7,6 +7,7 @@ use hallpass_service::clock::{Clock, ManualClock};
 use hallpass_service::config::{GivenSettings, Settings};
 use hallpass_service::credential::{self, Scope};
 use hallpass_service::http::{router, serve};
+use hallpass_service::in_force::keep_reporting;
 use hallpass_service::service::Service;
 use hallpass_service::store::Store;
 use hallpass_service::store::sql::SqlStore;
@@ -33,11 +34,13 @@ pub(crate) struct Running {
     pub(crate) app: String,
     pub(crate) admin: String,
     pub(crate) service: Arc<Service>,
+    pub(crate) store: Arc<SqlStore>,
     pub(crate) url: String,
     pub(crate) table: Arc<Table>,
     given: GivenSettings,
     client: reqwest::Client,
     server: JoinHandle<()>,
+    reporting: JoinHandle<()>,
 }
 
 /// What came back.
@@ -83,7 +86,9 @@ impl Running {
             store.add_credential(new.row).await.unwrap();
             secrets.push(new.secret);
         }
-        let started = Service::start(settings, None, Arc::new(store), shared).await;
+        let store = Arc::new(store);
+        let shared_store: Arc<dyn Store> = store.clone();
+        let started = Service::start(settings, None, shared_store, shared).await;
         let service = Arc::new(started.unwrap());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -93,6 +98,7 @@ impl Running {
             let _gone = stopping.wait_for(|stop| *stop).await;
         };
         let server = tokio::spawn(serve(listener, router(Arc::clone(&service)), stop));
+        let reporting = tokio::spawn(keep_reporting(Arc::clone(&service)));
         let [edge, app, admin] = secrets.try_into().unwrap();
         let client = reqwest::Client::new();
         Self {
@@ -101,11 +107,13 @@ impl Running {
             app,
             admin,
             service,
+            store,
             url,
             table,
             given,
             client,
             server,
+            reporting,
         }
     }
 
@@ -120,12 +128,19 @@ impl Running {
         self.service.stop();
         drop(self.client);
         self.server.await.expect("the server does not panic");
+        self.reporting.await.expect("reporting does not panic");
         self.service.close().await;
         Stopped {
             clock: self.clock,
             table: self.table,
             given: self.given,
         }
+    }
+
+    /// Ends without a word, as by `kill -9`.
+    pub(crate) fn kill(self) {
+        self.server.abort();
+        self.reporting.abort();
     }
 
     /// Stops and starts again on the same table.

@@ -136,6 +136,21 @@ impl Dialect {
         }
     }
 
+    /// The current second of the database's own clock, as `second`.
+    pub(super) const fn second(self) -> &'static Statement {
+        static SQLITE: Statement = Statement::new("SELECT unixepoch() AS second");
+        static POSTGRES: Statement = Statement::new(
+            "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS BIGINT) AS second",
+        );
+        static MYSQL: Statement =
+            Statement::new("SELECT CAST(UNIX_TIMESTAMP() AS SIGNED) AS second");
+        match self {
+            Self::Sqlite => &SQLITE,
+            Self::Postgres => &POSTGRES,
+            Self::MySql => &MYSQL,
+        }
+    }
+
     /// Begins a reading transaction that sees one state of the database throughout, from its first
     /// read on.
     pub(super) const fn begin_snapshot(self) -> &'static str {

@@ -3,7 +3,7 @@
 //! One implementation on `sqlx::Any`; what differs between the databases is in `dialect` alone. The
 //! serial lane (`lane`) does every write that takes a number, in order; a pool (`pool`) reads. The
 //! transactions are one file per idea: `creation`, `renewal` (`ahead`: many at once), `revocation`,
-//! `register` (keys and credentials). Below them: `transaction`, `statement`, `rows`, `fault`, `source`, `sqlite` (its
+//! `register` (keys and credentials), `reports`. Below them: `transaction`, `statement`, `rows`, `fault`, `source`, `sqlite` (its
 //! file), `schema`.
 //!
 //! **To add a write**: a struct with its arguments that implements `lane::Work`; statements are
@@ -30,6 +30,7 @@ mod pool;
 mod recovery;
 mod register;
 mod renewal;
+mod reports;
 mod retention;
 mod revocation;
 mod rows;
@@ -51,14 +52,14 @@ use self::dialect::{Dialect, Purpose};
 use self::lane::Lane;
 use self::pool::Pool;
 use self::renewal::{Renew, Renewals};
-use self::rows::{number, read_session, select_sessions, time};
+use self::rows::{number, read_session, select_sessions};
 use self::source::Source;
 use self::statement::{Bound, Statement};
 use self::transaction::Connection;
 use super::{
     AuditEntry, AuditFilter, Cause, Creation, CredentialRow, Due, Erasure, Event, Forgotten,
     KeyRow, LogRead, NewSession, News, PastRevocation, Recovery, RecoveryState, Renewal,
-    RenewalAttempt, Retention, Revocation, Selection, Store, StoreError, SubjectHeld,
+    RenewalAttempt, Report, Retention, Revocation, Selection, Store, StoreError, SubjectHeld,
 };
 use crate::clock::Clock;
 use crate::journal::Journal;
@@ -213,12 +214,27 @@ impl Store for SqlStore {
         &self.news
     }
 
-    async fn revoked_at(&self, seq: u64) -> Result<Option<UnixSeconds>, StoreError> {
-        static REVOKED_AT: Statement =
-            Statement::new("SELECT revoked_at FROM revocations WHERE seq = $1 LIMIT 1");
+    async fn write_report(
+        &self,
+        process: &str,
+        report: &Report,
+        lasting: Seconds,
+    ) -> Result<(), StoreError> {
+        let write = reports::WriteReport {
+            process: process.to_owned(),
+            report: report.clone(),
+            lasting,
+        };
+        if self.renewals.is_none() {
+            return self.lane.run(write).await;
+        }
+        // Nobody need wait for this, nor this for anybody.
         let mut connection = self.pool.connection().await?;
-        let row = connection.get().optional(REVOKED_AT.bind(seq)).await?;
-        row.as_ref().map(|row| time(row, "revoked_at")).transpose()
+        write.write(&mut connection.get()).await
+    }
+
+    async fn reports(&self, process: &str) -> Result<Vec<Report>, StoreError> {
+        reports::read(&self.pool, process).await
     }
 
     async fn begin_epoch(&self, replaced: &str, fresh: &str) -> Result<(), StoreError> {

@@ -62,7 +62,7 @@ pub(super) fn read_key(row: &AnyRow) -> Result<KeyRow, StoreError> {
         kid: text(row, "kid")?,
         alg: text(row, "alg")?,
         public_jwk: maybe_text(row, "public_jwk")?,
-        secret: row.try_get("secret").map_err(failed)?,
+        secret: bytes(row, "secret")?,
         sealed: number(row, "sealed")? == 1,
         check_value: fixed(row, "check_value")?,
         created_at: time(row, "created_at")?,
@@ -122,8 +122,12 @@ pub(super) fn fixed<const N: usize>(
     row: &AnyRow,
     column: &'static str,
 ) -> Result<[u8; N], StoreError> {
-    let bytes: Vec<u8> = row.try_get(column).map_err(failed)?;
+    let bytes = bytes(row, column)?;
     bytes.try_into().map_err(|_| StoreError::Damaged(column))
+}
+
+pub(super) fn bytes(row: &AnyRow, column: &'static str) -> Result<Vec<u8>, StoreError> {
+    row.try_get(column).map_err(failed)
 }
 
 pub(super) fn maybe_bytes(

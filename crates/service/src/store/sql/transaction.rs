@@ -87,6 +87,11 @@ impl<'c> Connection<'c> {
         Ok(())
     }
 
+    /// The current second by the database's clock.
+    pub(super) async fn second(&mut self) -> Result<u64, StoreError> {
+        number(&self.one(self.dialect.second().plain()).await?, "second")
+    }
+
     /// Runs a statement; returns how many rows it found to change.
     pub(super) async fn execute(&mut self, bound: Bound) -> Result<u64, StoreError> {
         let done = bound.query(self.dialect).execute(&mut *self.raw).await;
