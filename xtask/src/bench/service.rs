@@ -94,7 +94,8 @@ macro_rules! comparisons {
 /// The program that measures, with its databases.
 pub(super) struct Service {
     child: Child,
-    input: ChildStdin,
+    /// Its end is the end of the program; `None` once it was told.
+    input: Option<ChildStdin>,
     output: Lines<BufReader<ChildStdout>>,
 }
 
@@ -124,7 +125,7 @@ impl Service {
         let output = child.stdout.take().context("no standard output")?;
         let mut service = Self {
             child,
-            input,
+            input: Some(input),
             output: BufReader::new(output).lines(),
         };
         match service.line()?.as_str() {
@@ -141,8 +142,8 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Its databases end with it.
-        let _ = self.child.kill();
+        // It stops its databases and services when its input ends.
+        self.input.take();
         let _ = self.child.wait();
     }
 }
@@ -153,7 +154,8 @@ impl Subject for Service {
     }
 
     fn round(&mut self, _number: usize) -> Result<Round> {
-        writeln!(self.input, "round")?;
+        let input = self.input.as_mut().context("it was told to end")?;
+        writeln!(input, "round")?;
         let line = self.line()?;
         serde_json::from_str(&line).with_context(|| format!("not a round: {line}"))
     }
