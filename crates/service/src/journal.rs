@@ -24,6 +24,8 @@ use serde::{Deserialize, Serialize};
 
 /// Size from which the file is rotated.
 const PART_MAX_BYTES: u64 = 16 << 20;
+/// How much of its end tells what was written last: some hundred entries.
+const END_BYTES: u64 = 64 << 10;
 /// Longest wait for the disk before the revocation is acknowledged without the journal.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -99,6 +101,16 @@ pub struct RevokedSession {
 }
 
 impl Entry {
+    /// The epoch and number it was committed with; of keys only the number is written.
+    fn place(&self) -> Option<(&str, u64)> {
+        match self {
+            Self::Revoked(Revoked { epoch, seq, .. })
+            | Self::RevokedBefore { epoch, seq, .. }
+            | Self::Epoch { epoch, seq, .. } => Some((epoch, *seq)),
+            Self::RenewalKey { .. } => None,
+        }
+    }
+
     /// From when on nobody can need it, as far as the entry itself can tell.
     fn needed_until(&self) -> u64 {
         match self {
@@ -262,6 +274,38 @@ pub fn read(path: &Path) -> io::Result<JournalRead> {
     Ok(all)
 }
 
+/// Reads the last entries of a journal; one that does not exist has none.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn read_end(path: &Path) -> io::Result<JournalRead> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(JournalRead::default()),
+        opened => opened?,
+    };
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(END_BYTES)))?;
+    read_lines(file)
+}
+
+impl JournalRead {
+    /// Whether it has what a table has not whose log is in `epoch` and has `seq` as its newest
+    /// number, read after the journal was. What cannot be told is no.
+    #[must_use]
+    pub fn is_ahead(&self, epoch: &str, seq: u64) -> bool {
+        let of_epoch = |entry: &Entry| entry.place().is_some_and(|(of, _)| of == epoch);
+        let since = self.entries.iter().skip_while(|entry| !of_epoch(entry));
+        // Entries may change places with their neighbours, so the last is not always the newest.
+        since
+            .filter_map(|entry| Some((entry, entry.place()?)))
+            .any(|(entry, (of, number))| match entry {
+                Entry::Epoch { .. } if of != epoch => true,
+                _ => of == epoch && number > seq,
+            })
+    }
+}
+
 /// Where the journal of the database file is, unless a setting says.
 #[must_use]
 pub fn beside(database: &Path) -> PathBuf {
@@ -269,8 +313,12 @@ pub fn beside(database: &Path) -> PathBuf {
 }
 
 fn read_file(path: &Path) -> io::Result<JournalRead> {
+    read_lines(File::open(path)?)
+}
+
+fn read_lines(file: File) -> io::Result<JournalRead> {
     let mut read = JournalRead::default();
-    let mut file = BufReader::new(File::open(path)?);
+    let mut file = BufReader::new(file);
     let mut line = Vec::new();
     while file.read_until(b'\n', &mut line)? > 0 {
         match serde_json::from_slice(&line) {
@@ -402,6 +450,46 @@ mod tests {
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+    }
+
+    fn epoch(name: &str, seq: u64) -> Entry {
+        Entry::Epoch {
+            epoch: name.into(),
+            seq,
+            began: 1001,
+        }
+    }
+
+    #[test]
+    fn journal_is_ahead_of_a_table_that_lacks_an_entry_or_an_epoch() {
+        let read = |entries: &[Entry]| super::JournalRead {
+            entries: entries.to_vec(),
+            unreadable: 0,
+        };
+        let one = read(&[entry(1), entry(3)]);
+        assert!(one.is_ahead("e", 2));
+        assert!(!one.is_ahead("e", 3));
+        assert!(!one.is_ahead("another table", 0));
+        let out_of_order = read(&[entry(3), entry(2)]);
+        assert!(out_of_order.is_ahead("e", 2));
+        let later = read(&[entry(1), epoch("f", 2)]);
+        assert!(later.is_ahead("e", 9), "it has no epoch f");
+        let late = read(&[epoch("f", 2), entry(1)]);
+        assert!(!late.is_ahead("f", 2), "an entry of before came late");
+        assert!(!read(&[]).is_ahead("e", 0));
+    }
+
+    #[tokio::test]
+    async fn end_of_a_long_journal_is_read() {
+        let (_folder, path) = folder();
+        assert_eq!(super::read_end(&path).unwrap().entries, []);
+        let entries: Vec<Entry> = (1..=2000).map(entry).collect();
+        Journal::at(&path).append(entries).await;
+
+        let end = super::read_end(&path).unwrap();
+
+        assert!(end.entries.len() > 100 && end.entries.len() < 2000);
+        assert_eq!(end.entries.last(), Some(&entry(2000)));
     }
 
     #[tokio::test]

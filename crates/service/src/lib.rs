@@ -15,6 +15,7 @@ pub mod actor;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod copy;
 pub mod creation;
 pub mod credential;
 pub mod device;

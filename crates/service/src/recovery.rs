@@ -89,6 +89,12 @@ pub async fn plan(
 }
 
 impl Plan {
+    /// When the backup was taken, if `hallpass restore` put it in place.
+    #[must_use]
+    pub const fn restored_at(&self) -> Option<UnixSeconds> {
+        self.state.restored_at
+    }
+
     /// Does it. Returns how many revocations were applied again, and how the table then stands.
     ///
     /// # Errors

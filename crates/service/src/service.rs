@@ -20,7 +20,7 @@ use crate::keys::Keys;
 use crate::list::ListMemory;
 use crate::master_key::MasterKey;
 use crate::metrics::Metrics;
-use crate::store::{AuditEntry, AuditFilter, Forgotten, KeyRow, Revocation, Store};
+use crate::store::{AuditEntry, AuditFilter, Forgotten, KeyRow, Revocation, Store, StoreError};
 use crate::upkeep::{prune, retention};
 
 /// A running session service.
@@ -57,6 +57,10 @@ impl Service {
     ) -> Result<Self, Failure> {
         let first = first_keys(master.as_ref(), &settings.issuer, clock.now())?;
         store.add_first_keys(first).await?;
+        // Looked at after the keys: from now on nothing can be restored into this table.
+        if store.recovery_state().await?.restored_at.is_some() {
+            return Err(StoreError::Restored.into());
+        }
         store.note_token_lifetime(settings.token_lifetime).await?;
         let maker = KeyMaker {
             master: master.as_ref(),

@@ -72,7 +72,8 @@ CREATE TABLE head (
     epoch          TEXT NOT NULL,             -- random; a new one when the log lost history
     began          BIGINT NOT NULL,           -- first second of that epoch
     keys_seq       BIGINT NOT NULL,           -- number of the last change of any key, 0 before the first
-    adopt_until    BIGINT NOT NULL            -- until this second a renewal ahead of the table is adopted; 0: never
+    adopt_until    BIGINT NOT NULL,           -- until this second a renewal ahead of the table is adopted; 0: never
+    restored_at    BIGINT NOT NULL            -- when the backup was taken that waits for its recovery; 0: none does
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- The watermark of mass sign-out: one row, held shared by every creation and renewal, exclusively

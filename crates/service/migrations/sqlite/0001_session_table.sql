@@ -76,7 +76,8 @@ CREATE TABLE head (
     epoch          TEXT    NOT NULL,          -- random; a new one when the log lost history
     began          INTEGER NOT NULL,          -- first second of that epoch
     keys_seq       INTEGER NOT NULL,          -- number of the last change of any key, 0 before the first
-    adopt_until    INTEGER NOT NULL           -- until this second a renewal ahead of the table is adopted; 0: never
+    adopt_until    INTEGER NOT NULL,          -- until this second a renewal ahead of the table is adopted; 0: never
+    restored_at    INTEGER NOT NULL           -- when the backup was taken that waits for its recovery; 0: none does
 ) STRICT;
 
 -- The watermark of mass sign-out: one row, held shared by every creation and renewal, exclusively

@@ -6,6 +6,7 @@
 
 mod audit;
 mod config;
+mod copy;
 mod credentials;
 mod explain;
 mod keys;
@@ -103,6 +104,15 @@ enum Command {
     /// Who ended sessions and changed keys and credentials
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Write a backup of the session table, beside the running service
+    ///
+    /// Everything as of one moment, for any of the databases. It holds addresses, user agents, and
+    /// keys as they rest in the table: sealed, if there is a master key, which is not in it.
+    Backup(copy::Target),
+    /// Put a backup into an empty database
+    ///
+    /// `serve` refuses the table until `hallpass recover` has run on it.
+    Restore(copy::RestoreArguments),
     /// Go on with a table that was restored from a backup
     ///
     /// Run it before `serve`. What the journal knows to be ended is ended again; sessions created
@@ -163,7 +173,10 @@ pub fn run() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(&CommandError::No(error.to_string())),
     };
-    match runtime.block_on(Actor::command().does(dispatch(arguments))) {
+    let done = runtime.block_on(Actor::command().does(dispatch(arguments)));
+    // What was interrupted may still wait for a file or a pipe.
+    runtime.shutdown_background();
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&error),
     }
@@ -205,6 +218,8 @@ async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
         Command::Migrate(arguments) => migrate::run(&everywhere, &arguments).await,
         Command::Audit(command) => audit::run(&everywhere, command).await,
         Command::Table(command) => table::run(&everywhere, command).await,
+        Command::Backup(to) => copy::back_up(&everywhere, to).await,
+        Command::Restore(arguments) => copy::restore(&everywhere, arguments).await,
         Command::Recover(arguments) => recover::run(&everywhere, arguments).await,
         Command::Credentials(command) => credentials::run(&everywhere, command).await,
         Command::Keys(command) => keys::run(&everywhere, command).await,

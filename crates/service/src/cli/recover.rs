@@ -42,6 +42,8 @@ pub(super) struct RecoverArguments {
 #[derive(Serialize)]
 struct Report {
     done: bool,
+    /// When the backup was taken, if `hallpass restore` put it in place.
+    backup_taken_at: Option<u64>,
     journal_entries: usize,
     journal_lines_unreadable: u64,
     revocations_reapplied: usize,
@@ -131,6 +133,7 @@ fn describe(plan: &Plan, journal: &JournalRead, continuity: Continuity) -> Repor
     let lost = plan.lost_renewal_keys.iter();
     Report {
         done: false,
+        backup_taken_at: plan.restored_at().map(UnixSeconds::get),
         journal_entries: journal.entries.len(),
         journal_lines_unreadable: journal.unreadable,
         revocations_reapplied: plan.reapplied.len(),
@@ -150,13 +153,18 @@ fn describe(plan: &Plan, journal: &JournalRead, continuity: Continuity) -> Repor
 }
 
 fn in_words(report: &Report) -> String {
-    let mut lines = vec![format!(
+    let mut lines = Vec::new();
+    if let Some(second) = report.backup_taken_at {
+        let at = time(UnixSeconds::new(second));
+        lines.push(format!("The table is a backup of {at}."));
+    }
+    lines.push(format!(
         "{} sessions that were ended since the backup {} ended again; of {} others ended since, \
          the table has nothing but what the list needs.",
         report.revocations_reapplied,
         if report.done { "are" } else { "will be" },
         report.revocations_of_lost_sessions,
-    )];
+    ));
     if let Some(second) = report.revoked_before {
         let at = time(UnixSeconds::new(second));
         lines.push(format!("Sessions created before {at} are over again."));

@@ -13,9 +13,10 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Environment, LogFormat, Settings};
 use crate::http::{Listening, Tls, metrics_router, router, serve};
 use crate::in_force::keep_reporting;
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 use crate::master_key::MasterKey;
 use crate::service::Service;
+use crate::store::Store;
 use crate::store::sql::SqlStore;
 use crate::upkeep::keep_up;
 use crate::webhook::Webhook;
@@ -89,6 +90,7 @@ async fn start(settings: Settings) -> Result<Service, CommandError> {
     }
     let url = &settings.database_url;
     let store = SqlStore::open_with_journal(url, readers, Arc::clone(&clock), journal).await?;
+    warn_of_lost_history(&settings, &store).await?;
     Ok(Service::start(settings, master, Arc::new(store), clock).await?)
 }
 
@@ -147,6 +149,24 @@ fn start_log(settings: &Settings) {
         LogFormat::Human => log.init(),
         LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
     }
+}
+
+/// A file put in place of the database says nothing of it, but the journal may.
+async fn warn_of_lost_history(settings: &Settings, store: &SqlStore) -> Result<(), CommandError> {
+    let Some(journal) = &settings.journal_file else {
+        return Ok(());
+    };
+    let end = journal::read_end(journal);
+    let end = end.map_err(|error| CommandError::Usage(format!("journal_file: {error}")))?;
+    let state = store.recovery_state().await?;
+    if end.is_ahead(&state.epoch, state.seq) {
+        tracing::error!(
+            journal = %journal.display(),
+            "the journal has what the session table has not: if a backup was put in its place, stop \
+             and run `hallpass recover`, else what was ended since lives again"
+        );
+    }
+    Ok(())
 }
 
 fn warn_of_throw_away(settings: &Settings) {

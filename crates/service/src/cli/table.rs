@@ -1,7 +1,8 @@
-//! `hallpass table prune`.
+//! `hallpass table prune`; what else there is of `hallpass table` is in `copy`.
 
 use clap::Subcommand;
 
+use super::copy::{self, ExportArguments, ImportArguments};
 use super::{CommandError, Everywhere, report};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{GivenSettings, Settings};
@@ -10,6 +11,16 @@ use crate::upkeep::{prune, retention};
 
 #[derive(Subcommand)]
 pub(super) enum TableCommand {
+    /// Write the whole table as a portable copy, beside the running service
+    ///
+    /// JSON Lines, the same for every database. To move a table: stop the service, export, import
+    /// into the other database, start the service on that.
+    Export(ExportArguments),
+    /// Put an exported table into an empty database, as it was
+    ///
+    /// For a table from which nothing was issued and in which nothing was ended since. A backup is
+    /// put back by `hallpass restore`.
+    Import(ImportArguments),
     /// Forget now what `serve` forgets once an hour: what is past its retention
     Prune {
         #[command(flatten)]
@@ -35,7 +46,14 @@ pub(super) async fn run(
     everywhere: &Everywhere,
     command: TableCommand,
 ) -> Result<(), CommandError> {
-    let TableCommand::Prune { given } = command;
+    match command {
+        TableCommand::Export(arguments) => copy::export_table(everywhere, arguments).await,
+        TableCommand::Import(arguments) => copy::import_table(everywhere, arguments).await,
+        TableCommand::Prune { given } => prune_now(everywhere, given).await,
+    }
+}
+
+async fn prune_now(everywhere: &Everywhere, given: RetentionGiven) -> Result<(), CommandError> {
     let retain = everywhere.given(GivenSettings {
         ended_retain_days: given.ended_retain_days,
         address_retain_days: given.address_retain_days,

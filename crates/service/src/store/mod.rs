@@ -46,6 +46,12 @@ pub enum StoreError {
     /// Its schema is not one this program knows.
     #[error("the database has another schema: {0}")]
     Schema(String),
+    /// It came from a backup and knows nothing of what was done since.
+    #[error(
+        "the session table was restored from a backup: run `hallpass recover` first, else what was \
+         ended since lives again"
+    )]
+    Restored,
     /// A row holds what no version of this program writes.
     #[error("the database holds an impossible value in {0}")]
     Damaged(&'static str),
@@ -287,6 +293,8 @@ pub struct RecoveryState {
     pub revoked_before: UnixSeconds,
     /// Until when higher generations are adopted.
     pub adopt_until: UnixSeconds,
+    /// When the backup was taken that the table was restored from, until it is recovered.
+    pub restored_at: Option<UnixSeconds>,
 }
 
 /// A revocation that the table may have forgotten.

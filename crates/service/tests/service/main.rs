@@ -14,6 +14,8 @@ mod command;
 #[cfg(test)]
 mod concurrency;
 #[cfg(test)]
+mod copies;
+#[cfg(test)]
 mod creation;
 #[cfg(test)]
 mod database;

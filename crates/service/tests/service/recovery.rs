@@ -73,6 +73,8 @@ async fn restored_table_goes_on_without_its_forgotten_revocations_living_again(d
     let served = Served::start(folder, &["--config", SETTINGS]);
     let rolled_back = answer(&served, &edge, &latest.renewal_token).await;
     assert_eq!(rolled_back, (503, "table_rolled_back".to_owned()));
+    let log = std::fs::read_to_string(folder.join("log")).unwrap();
+    assert!(log.contains("hallpass recover"), "{log}");
     served.terminate();
 
     let dry: Value = report(folder, &["--dry-run"]);
@@ -87,6 +89,8 @@ async fn restored_table_goes_on_without_its_forgotten_revocations_living_again(d
     assert_eq!(done["renewal_keys_lost"], json!(["2"]));
 
     let served = Served::start(folder, &["--config", SETTINGS]);
+    let log = std::fs::read_to_string(folder.join("log")).unwrap();
+    assert!(!log.contains("hallpass recover"), "{log}");
     let after = list_head(&served, &edge).await.position;
     assert_ne!(after.epoch, before.epoch);
     served.renew(&edge, &untouched.renewal_token).await;

@@ -76,6 +76,17 @@ impl Dialect {
         }
     }
 
+    /// Lets a transaction wait for a file or a pipe that is slow, as copies do.
+    pub(super) const fn be_patient(self) -> &'static str {
+        match self {
+            Self::Sqlite => "PRAGMA busy_timeout = 5000",
+            Self::Postgres => {
+                "SET statement_timeout = '10min'; SET idle_in_transaction_session_timeout = '1h'"
+            }
+            Self::MySql => "SET SESSION wait_timeout = 3600",
+        }
+    }
+
     /// Whether renewals lock their own rows and so run beside each other.
     pub(super) const fn locks_rows(self) -> bool {
         !matches!(self, Self::Sqlite)

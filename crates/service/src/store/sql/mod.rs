@@ -3,7 +3,8 @@
 //! One implementation on `sqlx::Any`; what differs between the databases is in `dialect` alone. The
 //! serial lane (`lane`) does every write that takes a number, in order; a pool (`pool`) reads. The
 //! transactions are one file per idea: `creation`, `renewal` (`ahead`: many at once), `revocation`,
-//! `register` (keys and credentials), `reports`. Below them: `transaction`, `statement`, `rows`, `fault`, `source`, `sqlite` (its
+//! `register` (keys and credentials), `reports`. `copy` takes a whole table out and puts one in.
+//! Below them: `transaction`, `statement`, `rows`, `fault`, `source`, `sqlite` (its
 //! file), `schema`.
 //!
 //! **To add a write**: a struct with its arguments that implements `lane::Work`; statements are
@@ -21,6 +22,7 @@
 
 mod ahead;
 mod chronicle;
+mod copy;
 mod creation;
 mod dialect;
 mod fault;
@@ -46,6 +48,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hallpass_session::time::{Seconds, UnixSeconds};
+use sqlx::AnyConnection;
 use tokio::task::JoinHandle;
 
 use self::dialect::{Dialect, Purpose};
@@ -65,6 +68,7 @@ use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::record::{SessionRecord, Sid};
 
+pub use self::copy::{Arrival, Exported, export, import};
 pub use self::schema::{Migration, pending_migrations};
 pub use self::source::{check_url, without_password};
 
@@ -107,15 +111,13 @@ impl SqlStore {
         journal: Option<Journal>,
     ) -> Result<Self, StoreError> {
         let source = Source::of(url)?;
-        if source.dialect == Dialect::Sqlite {
-            sqlite::create_private(&sqlite::file(url)?)?;
-        }
         let now = Now(clock);
-        let mut raw = source.connect(Purpose::Lane).await?;
-        schema::migrate(&mut raw, source.dialect).await?;
-        let mut connection = Connection::new(&mut raw, source.dialect);
-        schema::write_first_rows(&mut connection, &random_epoch()?, now.read()).await?;
-        warn_of_weak_settings(&mut connection, source.dialect).await?;
+        let mut raw = ready(url, &source, now.read()).await?;
+        warn_of_weak_settings(
+            &mut Connection::new(&mut raw, source.dialect),
+            source.dialect,
+        )
+        .await?;
         let pool = Pool::new(&source, connections_max);
         let news = Arc::new(News::default());
         let locks_rows = source.dialect.locks_rows();
@@ -404,6 +406,18 @@ async fn find_session(
     static FIND: Statement = Statement::new(select_sessions!("WHERE s.sid = $1"));
     let row = connection.optional(FIND.bind(&sid)).await?;
     row.as_ref().map(read_session).transpose()
+}
+
+/// A connection for writing to a database that has this program's schema and first rows.
+async fn ready(url: &str, source: &Source, now: UnixSeconds) -> Result<AnyConnection, StoreError> {
+    if source.dialect == Dialect::Sqlite {
+        sqlite::create_private(&sqlite::file(url)?)?;
+    }
+    let mut raw = source.connect(Purpose::Lane).await?;
+    schema::migrate(&mut raw, source.dialect).await?;
+    let mut connection = Connection::new(&mut raw, source.dialect);
+    schema::write_first_rows(&mut connection, &random_epoch()?, now).await?;
+    Ok(raw)
 }
 
 /// Says so when the server may lose what it has acknowledged.

@@ -17,7 +17,7 @@ use crate::store::{PastRevocation, Recovery, RecoveryState, StoreError};
 
 pub(super) async fn state(pool: &Pool) -> Result<RecoveryState, StoreError> {
     static STATE: Statement = Statement::new(
-        "SELECT h.epoch, h.seq, h.adopt_until, w.revoked_before, i.next_idx \
+        "SELECT h.epoch, h.seq, h.adopt_until, h.restored_at, w.revoked_before, i.next_idx \
          FROM head h CROSS JOIN watermark w CROSS JOIN issuance i",
     );
     let row = pool.connection().await?.get().one(STATE.plain()).await?;
@@ -27,6 +27,7 @@ pub(super) async fn state(pool: &Pool) -> Result<RecoveryState, StoreError> {
         next_idx: number(&row, "next_idx")?,
         revoked_before: time(&row, "revoked_before")?,
         adopt_until: time(&row, "adopt_until")?,
+        restored_at: Some(time(&row, "restored_at")?).filter(|at| at.get() > 0),
     })
 }
 
@@ -126,6 +127,8 @@ impl Work for Recover {
     const CHANGES_WATERMARK: bool = true;
 
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<RecoveryState, StoreError> {
+        static RECOVERED: Statement =
+            Statement::new("UPDATE head SET restored_at = 0 WHERE id = 1");
         let recovery = &self.recovery;
         let next = self.now.read().plus(Seconds::new(1));
         tx.skip_indexes(recovery.skipped_indexes);
@@ -141,6 +144,7 @@ impl Work for Recover {
             tx.advance_for_key().await?;
         }
         tx.begin_epoch(recovery.epoch.clone(), next).await?;
+        tx.execute(RECOVERED.plain()).await?;
         let detail = json!({
             "adopt_until": recovery.adopt_until.get(),
             "signed_out_everyone": recovery.sign_out_everyone,
@@ -167,6 +171,7 @@ impl Work for Recover {
             next_idx: tx.issued(),
             revoked_before: watermark,
             adopt_until: recovery.adopt_until,
+            restored_at: None,
         })
     }
 }

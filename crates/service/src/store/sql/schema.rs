@@ -64,6 +64,27 @@ pub async fn pending_migrations(url: &str) -> Result<Vec<Migration>, StoreError>
         .collect())
 }
 
+/// The number of this program's schema, if the database has exactly that.
+pub(super) async fn current(
+    connection: &mut Connection<'_>,
+    dialect: Dialect,
+) -> Result<u64, StoreError> {
+    let applied = applied_versions(connection, dialect).await?;
+    let known: Vec<u64> = migrator(dialect)
+        .iter()
+        .map(|migration| migration.version.unsigned_abs())
+        .collect();
+    if applied.iter().any(|version| !known.contains(version)) {
+        let newer = "it was made by a newer hallpass; use that one";
+        return Err(StoreError::Schema(newer.to_owned()));
+    }
+    if known.iter().any(|version| !applied.contains(version)) {
+        let older = "it is not this version's: run `hallpass migrate` first";
+        return Err(StoreError::Schema(older.to_owned()));
+    }
+    Ok(known.into_iter().max().unwrap_or_default())
+}
+
 async fn applied_versions(
     connection: &mut Connection<'_>,
     dialect: Dialect,
@@ -142,10 +163,10 @@ pub(super) async fn write_first_rows(
     now: UnixSeconds,
 ) -> Result<(), StoreError> {
     static HEAD: Statement = Statement::differing(
-        "INSERT INTO head (id, seq, epoch, began, keys_seq, adopt_until) \
-         VALUES (1, 0, $1, $2, 0, 0) ON CONFLICT DO NOTHING",
-        "INSERT INTO head (id, seq, epoch, began, keys_seq, adopt_until) \
-         VALUES (1, 0, $1, $2, 0, 0) ON DUPLICATE KEY UPDATE id = id",
+        "INSERT INTO head (id, seq, epoch, began, keys_seq, adopt_until, restored_at) \
+         VALUES (1, 0, $1, $2, 0, 0, 0) ON CONFLICT DO NOTHING",
+        "INSERT INTO head (id, seq, epoch, began, keys_seq, adopt_until, restored_at) \
+         VALUES (1, 0, $1, $2, 0, 0, 0) ON DUPLICATE KEY UPDATE id = id",
     );
     static WATERMARK: Statement = Statement::differing(
         "INSERT INTO watermark (id, revoked_before) VALUES (1, 0) ON CONFLICT DO NOTHING",

@@ -4,11 +4,11 @@
 //! compile. `SQLite` and PostgreSQL take it as it stands, MySQL gets `?` for each mark. Values are
 //! whole numbers, text and bytes only: these three mean the same in every database.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use hallpass_session::time::{Seconds, UnixSeconds};
 use sqlx::any::AnyArguments;
-use sqlx::{Any, Arguments};
+use sqlx::{Any, Arguments, AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use super::dialect::Dialect;
 
@@ -19,10 +19,20 @@ pub(super) struct Statement {
     marked: OnceLock<String>,
 }
 
+/// A statement put together from names that this program has, in its dialect.
+#[derive(Clone)]
+pub(super) struct Composed(Arc<str>);
+
 /// A statement with its values.
 pub(super) struct Bound {
-    statement: &'static Statement,
+    text: Text,
     arguments: AnyArguments,
+}
+
+/// What it says.
+enum Text {
+    Written(&'static Statement),
+    Composed(Composed),
 }
 
 impl Statement {
@@ -53,7 +63,7 @@ impl Statement {
     /// Without values.
     pub(super) fn plain(&'static self) -> Bound {
         Bound {
-            statement: self,
+            text: Text::Written(self),
             arguments: AnyArguments::default(),
         }
     }
@@ -72,6 +82,29 @@ impl Statement {
     }
 }
 
+impl Composed {
+    /// Of a text that is made of this program's own words only, never of what somebody gave.
+    pub(super) fn new(text: String, dialect: Dialect) -> Self {
+        debug_assert!(
+            marks_in_order(&text),
+            "marks are $1 … $n, in order and once"
+        );
+        let marked = match dialect {
+            Dialect::MySql => with_question_marks(&text),
+            Dialect::Sqlite | Dialect::Postgres => text,
+        };
+        Self(marked.into())
+    }
+
+    /// Without values.
+    pub(super) fn plain(&self) -> Bound {
+        Bound {
+            text: Text::Composed(self.clone()),
+            arguments: AnyArguments::default(),
+        }
+    }
+}
+
 impl Bound {
     /// Adds the next value.
     pub(super) fn bind(mut self, value: impl Value) -> Self {
@@ -81,7 +114,16 @@ impl Bound {
 
     /// The statement as the driver takes it; prepared once per connection.
     pub(super) fn query(self, dialect: Dialect) -> sqlx::query::Query<'static, Any, AnyArguments> {
-        sqlx::query_with(self.statement.text(dialect), self.arguments)
+        sqlx::query_with(self.text.sql(dialect), self.arguments)
+    }
+}
+
+impl Text {
+    fn sql(self, dialect: Dialect) -> SqlStr {
+        match self {
+            Self::Written(statement) => statement.text(dialect).into_sql_str(),
+            Self::Composed(Composed(text)) => AssertSqlSafe(text).into_sql_str(),
+        }
     }
 }
 
@@ -104,7 +146,15 @@ macro_rules! value {
     )+};
 }
 
-value!(i64, &str, String, Option<i64>, Option<String>, Vec<u8>);
+value!(
+    i64,
+    &str,
+    String,
+    Option<i64>,
+    Option<String>,
+    Vec<u8>,
+    Option<Vec<u8>>
+);
 
 /// Databases' whole numbers are signed; ours are not.
 impl Value for u64 {
