@@ -259,7 +259,16 @@ async fn backup_under_load_forgets_no_revocation_and_signs_nobody_else_out(datab
         browsers.push(tokio::spawn(async move {
             let mut renewals = 0;
             while !stop.load(Ordering::Relaxed) {
-                token = served.renew(&edge, &token).await.renewal_token;
+                let (status, answer) = renewal(&served, &edge, &token).await;
+                // On a busy machine a renewal may be refused; nobody is signed out by that.
+                if status == 503 {
+                    assert_eq!(answer["code"], "service_unavailable");
+                    continue;
+                }
+                answer["renewal_token"]
+                    .as_str()
+                    .unwrap()
+                    .clone_into(&mut token);
                 renewals += 1;
             }
             (token, renewals)
