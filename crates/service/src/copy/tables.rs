@@ -1,8 +1,8 @@
 //! What is copied: every table, its columns and how its rows are told apart.
 //!
 //! The one list that writing and reading go by, in files and in databases. A test holds it against
-//! the schema: a column that is missing here would be missing from backups. What is of running processes
-//! only stays where it is.
+//! the schema: a column that is missing here would be missing from backups. What running processes say
+//! of themselves (`processes`) stays where it is.
 
 use std::io;
 
