@@ -44,6 +44,34 @@ fn parse_accepts_the_committed_settings() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn parse_accepts_what_hallpass_init_writes() {
+    // The sample is what `hallpass init` writes: crates/service/tests/service/init.rs.
+    let document = include_str!("../../docs/deploy.md");
+    let blocks: Vec<&str> = document
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|block| block.split("```").next())
+        .collect();
+    let [sample, more] = blocks[..] else {
+        panic!("docs/deploy.md has two samples");
+    };
+    for text in [sample.to_owned(), format!("{sample}{more}")] {
+        let file: toml::Table = text.parse().expect("TOML");
+        let table = serde_json::to_value(&file["vars"]["HALLPASS"]).expect("a table is JSON");
+        let settings = Settings::parse(&table.to_string()).expect("good settings");
+
+        assert_eq!(settings.policy.issuer, "https://sessions.example");
+        assert_eq!(settings.hosts, ["app.example"]);
+        let secrets = |name: &str| match name {
+            "EDGE_CREDENTIAL" => Some("hpc_edge_x".to_owned()),
+            "ASSERTION_KEY" => Some(key(7)),
+            _ => None,
+        };
+        assert!(Secrets::read(&settings, secrets).is_ok());
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn parse_names_the_key_that_is_wrong() {
     let route = |members: Value| {
         with(

@@ -9,9 +9,10 @@ mod settings;
 mod wrangler;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 pub(crate) use raw::{Modules, workerd};
@@ -28,7 +29,7 @@ const ISOLATES_MAX: u16 = 16;
 /// Run the built edge alone; prints `ready http://127.0.0.1:N` per isolate, ends on SIGTERM
 #[derive(Args)]
 pub(crate) struct Edge {
-    /// Settings of the edge: TOML with a table HALLPASS
+    /// Settings of the edge: TOML with a table HALLPASS, or vars.HALLPASS as in wrangler.toml
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// Where to listen on 127.0.0.1, 0 for any free port; further isolates take the ports after it
@@ -37,6 +38,9 @@ pub(crate) struct Edge {
     /// A secret of the edge, such as EDGE_CREDENTIAL or ASSERTION_KEY; repeatable
     #[arg(long = "secret", value_name = "NAME=VALUE", value_parser = parse_pair)]
     secrets: Vec<(String, String)>,
+    /// Secrets of the edge in a file: a JSON object, as `hallpass init` writes it
+    #[arg(long = "secrets", value_name = "FILE")]
+    secrets_file: Option<PathBuf>,
     /// How many isolates, each with its own memory and port
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=i64::from(ISOLATES_MAX)))]
@@ -65,13 +69,18 @@ impl Edge {
     /// Runs the command until it is told to stop.
     pub(crate) fn run(self) -> Result<()> {
         let settings = Settings::read(&self.config)?;
+        let mut secrets = match &self.secrets_file {
+            Some(file) => read_secrets(file)?,
+            None => BTreeMap::new(),
+        };
+        secrets.extend(self.secrets);
         if !self.no_build {
             setup::ensure(needs::to_run_the_edge())?;
             build::edge()?;
         }
         let order = Order {
             settings,
-            secrets: self.secrets.into_iter().collect(),
+            secrets,
             ports: ports_from(self.port, self.isolates)?,
             raw: self.raw,
         };
@@ -84,6 +93,14 @@ impl Edge {
         }
         run_until_stopped(&mut family)
     }
+}
+
+fn read_secrets(file: &Path) -> Result<BTreeMap<String, String>> {
+    let shown = file.display();
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+    // What serde says could repeat a secret.
+    serde_json::from_str(&text)
+        .map_err(|_| anyhow!("{shown} is no JSON object of secrets by their names"))
 }
 
 /// Starts the edge and waits until it accepts; the address of each isolate.

@@ -16,6 +16,14 @@ pub(crate) struct Settings {
     pub(crate) table: Option<toml::Table>,
 }
 
+/// A settings file: the table alone, or as `wrangler.toml` has it.
+#[derive(Deserialize)]
+struct File {
+    vars: Option<Settings>,
+    #[serde(flatten)]
+    alone: Settings,
+}
+
 impl Settings {
     /// Reads a settings file.
     ///
@@ -24,7 +32,12 @@ impl Settings {
     pub(crate) fn read(file: &Path) -> Result<Self> {
         let text = fs::read_to_string(file)
             .with_context(|| format!("cannot read the settings in {}", file.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} is not valid", file.display()))
+        Self::parse(&text).with_context(|| format!("{} is not valid", file.display()))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let file: File = toml::from_str(text)?;
+        Ok(file.vars.unwrap_or(file.alone))
     }
 }
 
@@ -85,6 +98,14 @@ mod tests {
     #[test]
     fn settings_without_the_table_are_left_for_the_edge_to_refuse() -> Result<()> {
         assert_eq!(toml::from_str::<Settings>("")?.table, None);
+        Ok(())
+    }
+
+    #[test]
+    fn settings_are_the_table_alone_or_as_wrangler_has_it() -> Result<()> {
+        let alone = Settings::parse("[HALLPASS]\nissuer = \"a\"\n")?;
+        assert!(alone.table.is_some());
+        assert_eq!(Settings::parse("[vars.HALLPASS]\nissuer = \"a\"\n")?, alone);
         Ok(())
     }
 

@@ -45,7 +45,7 @@ fn print(everywhere: &Everywhere, given: GivenSettings) -> Result<(), CommandErr
     let file = table(&everywhere.file()?)?;
     let settings = table(&everywhere.settings(given)?.spelled_out())?;
     let source = |key: &str| {
-        if everywhere.from_environment.iter().any(|id| id == key) {
+        if everywhere.is_from_environment(key) {
             "environment"
         } else if above.contains_key(key) {
             "flag"

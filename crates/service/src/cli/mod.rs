@@ -9,6 +9,7 @@ mod config;
 mod copy;
 mod credentials;
 mod explain;
+mod init;
 mod keys;
 mod migrate;
 mod openapi;
@@ -96,6 +97,17 @@ enum Command {
     /// Creates the database and its keys on first use. Prints `ready URL` on standard output once
     /// it accepts connections; ends on SIGTERM or Ctrl-C after answering what is in flight.
     Serve(Box<GivenSettings>),
+    /// Make what a new deployment starts with: settings, keys, database, credentials, the edge's values
+    ///
+    /// Writes hallpass.toml, master.key and hallpass.db for the service, wrangler-vars.toml and
+    /// edge-secrets.json for the edge, all readable by their owner only, and says what to do next.
+    /// Asks nothing and overwrites nothing. In production, the default here, it needs --service-url
+    /// and --host; for trying out, --environment development is enough. Settings given by flag or
+    /// environment are written into hallpass.toml, but not the database's URL from the environment.
+    #[command(
+        after_help = "Example:\n  hallpass init --dir /etc/hallpass --service-url https://sessions.example --host app.example"
+    )]
+    Init(Box<init::InitArguments>),
     /// Show or check the settings as `serve` would see them
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -214,6 +226,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
     } = arguments;
     match command {
         Command::Serve(given) => serve::run(everywhere.settings(*given)?).await,
+        Command::Init(arguments) => init::run(&everywhere, *arguments).await,
         Command::Config(command) => config::run(&everywhere, command),
         Command::Migrate(arguments) => migrate::run(&everywhere, &arguments).await,
         Command::Audit(command) => audit::run(&everywhere, command).await,
@@ -284,6 +297,11 @@ impl Everywhere {
         let journal = self.journal_file()?.as_deref().map(Journal::at);
         let clock = Arc::new(SystemClock::default());
         Ok(SqlStore::open_with_journal(&url, COMMAND_CONNECTIONS, clock, journal).await?)
+    }
+
+    /// Whether the environment gave the argument of this id.
+    fn is_from_environment(&self, id: &str) -> bool {
+        self.from_environment.iter().any(|given| given == id)
     }
 
     fn format(&self) -> Format {

@@ -30,6 +30,8 @@ mod hostile;
 #[cfg(test)]
 mod in_force;
 #[cfg(test)]
+mod init;
+#[cfg(test)]
 mod journey;
 #[cfg(test)]
 mod keys;

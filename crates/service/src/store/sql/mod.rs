@@ -442,6 +442,16 @@ fn random_epoch() -> Result<String, StoreError> {
     Ok(hallpass_session::base64url::encode(&bytes))
 }
 
+/// The URL of an `SQLite` file, for settings.
+///
+/// # Errors
+///
+/// When its name is not UTF-8.
+pub fn database_url(file: &std::path::Path) -> Result<String, StoreError> {
+    let url = sqlite::file_url(file)?;
+    Ok(url.split('?').next().unwrap_or_default().to_owned())
+}
+
 /// The file of an `SQLite` database; `None` for another database.
 #[must_use]
 pub fn database_file(url: &str) -> Option<std::path::PathBuf> {

@@ -39,7 +39,7 @@ pub(super) fn file_url(file: &Path) -> Result<String, StoreError> {
     })?;
     let mut url = "sqlite://".to_owned();
     for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-_".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte) {
             url.push(char::from(byte));
         } else {
             // Writing to a string cannot fail.
