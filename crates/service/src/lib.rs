@@ -13,6 +13,7 @@
 
 pub mod actor;
 pub mod cli;
+mod client;
 pub mod clock;
 pub mod config;
 pub mod copy;

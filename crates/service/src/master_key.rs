@@ -39,6 +39,14 @@ impl MasterKey {
             .ok_or_else(|| format!("master_key_file {shown}: must hold 32 bytes in base64url"))
     }
 
+    /// What `judge` says of its bytes.
+    pub(crate) fn weakness(
+        &self,
+        judge: impl Fn(&[u8]) -> Option<&'static str>,
+    ) -> Option<&'static str> {
+        judge(&self.0)
+    }
+
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(&self.0.into())
     }

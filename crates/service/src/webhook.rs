@@ -6,25 +6,18 @@
 //!
 //! Source: docs/events.md; <https://github.com/standard-webhooks/standard-webhooks>.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Request, StatusCode, Uri, header};
+use axum::http::{Request, Uri, header};
 use ct_codecs::{Base64, Decoder, Encoder};
 use hallpass_session::base64url;
 use hallpass_session::time::Seconds;
 use hmac_sha256::HMAC;
-use hyper::client::conn::http1;
-use hyper::rt::{Read, Write};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::client::Client;
 use crate::clock::random_bytes;
 use crate::config::WebhookSettings;
 use crate::service::Service;
@@ -47,9 +40,9 @@ const SECRET_MIN_BYTES: usize = 24;
 
 /// Where events go, and what proves that they are ours.
 pub struct Webhook {
-    uri: Uri,
-    secret: Vec<u8>,
-    tls: Option<TlsConnector>,
+    client: Client,
+    secret_file: PathBuf,
+    secret: RwLock<Arc<[u8]>>,
     /// Name of this process in the lease.
     holder: String,
 }
@@ -67,17 +60,30 @@ impl Webhook {
             .map_err(|error| format!("webhook_url: {error}"))?;
         let holder = random_bytes::<16>().map_err(|error| error.to_string())?;
         Ok(Self {
-            tls: (uri.scheme_str() == Some("https"))
-                .then(trusting)
-                .transpose()?,
-            secret: read_secret(&settings.secret_file)?,
-            uri,
+            client: Client::of(uri).map_err(|error| format!("webhook_url: {error}"))?,
+            secret: RwLock::new(read_secret(&settings.secret_file)?.into()),
+            secret_file: settings.secret_file.clone(),
             holder: base64url::encode(&holder),
         })
     }
 
+    /// Reads the secret again; deliveries from now on are signed with it.
+    ///
+    /// # Errors
+    ///
+    /// As at the start; what was read before stays in force.
+    pub fn reload(&self) -> Result<(), String> {
+        let fresh = read_secret(&self.secret_file)?.into();
+        *self.secret.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    fn secret(&self) -> Arc<[u8]> {
+        Arc::clone(&self.secret.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Delivers until the service stops.
-    pub async fn run(self, service: Arc<Service>) {
+    pub async fn run(self: Arc<Self>, service: Arc<Service>) {
         let mut stopping = service.stopping();
         let mut failures = 0;
         while !*stopping.borrow() {
@@ -129,15 +135,12 @@ impl Webhook {
         let body = serde_json::to_string(event).map_err(|error| error.to_string())?;
         let id = format!("event_{}", event.id);
         let signed = format!("{id}.{now}.{body}");
-        let mac = HMAC::mac(signed.as_bytes(), &self.secret);
+        let mac = HMAC::mac(signed.as_bytes(), self.secret());
         let signature = Base64::encode_to_string(mac).map_err(|error| error.to_string())?;
-        let authority = self
-            .uri
-            .authority()
-            .map_or("", |authority| authority.as_str());
-        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = self.client.uri().path_and_query();
+        let path = path.map_or("/", axum::http::uri::PathAndQuery::as_str);
         let request = Request::post(path)
-            .header(header::HOST, authority)
+            .header(header::HOST, self.client.authority())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, "hallpass")
             .header("webhook-id", id)
@@ -145,7 +148,7 @@ impl Webhook {
             .header("webhook-signature", format!("v1,{signature}"))
             .body(Body::from(body))
             .map_err(|error| error.to_string())?;
-        let status = tokio::time::timeout(ATTEMPT_TIMEOUT, self.send(request))
+        let status = tokio::time::timeout(ATTEMPT_TIMEOUT, self.client.status(request))
             .await
             .map_err(|_| "no answer in time".to_owned())??;
         if status.is_success() {
@@ -154,58 +157,14 @@ impl Webhook {
             Err(format!("answered {status}"))
         }
     }
-
-    async fn send(&self, request: Request<Body>) -> Result<StatusCode, String> {
-        let words = |error: &dyn std::fmt::Display| error.to_string();
-        let host = self.uri.host().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let default_port = if self.tls.is_some() { 443 } else { 80 };
-        let port = self.uri.port_u16().unwrap_or(default_port);
-        let stream = TcpStream::connect((host, port)).await;
-        let stream = stream.map_err(|error| words(&error))?;
-        let Some(tls) = &self.tls else {
-            return exchange(TokioIo::new(stream), request).await;
-        };
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| words(&error))?;
-        let stream = tls.connect(name, stream).await;
-        exchange(
-            TokioIo::new(stream.map_err(|error| words(&error))?),
-            request,
-        )
-        .await
-    }
 }
 
-/// One request on one connection; the answer's body does not matter.
-async fn exchange<S>(stream: S, request: Request<Body>) -> Result<StatusCode, String>
-where
-    S: Read + Write + Unpin + Send + 'static,
-{
-    let connected = http1::handshake(stream).await;
-    let (mut sender, connection) = connected.map_err(|error| error.to_string())?;
-    let driver = tokio::spawn(connection);
-    let answer = sender.send_request(request).await;
-    driver.abort();
-    Ok(answer.map_err(|error| error.to_string())?.status())
-}
-
-/// Certificates are judged as the machine does; `SSL_CERT_FILE` names others.
-fn trusting() -> Result<TlsConnector, String> {
-    let mut trusted = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    let (added, _) = trusted.add_parsable_certificates(found.certs);
-    if added == 0 {
-        return Err("webhook_url: this machine trusts no certificate".to_owned());
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(trusted)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-fn read_secret(file: &Path) -> Result<Vec<u8>, String> {
+/// The secret in a file.
+///
+/// # Errors
+///
+/// Names the setting, and what the file must hold.
+pub(crate) fn read_secret(file: &Path) -> Result<Vec<u8>, String> {
     let shown = file.display();
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("webhook_secret_file: {shown}: {error}"))?;

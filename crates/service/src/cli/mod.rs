@@ -8,6 +8,7 @@ mod audit;
 mod config;
 mod copy;
 mod credentials;
+mod doctor;
 mod explain;
 mod init;
 mod keys;
@@ -151,6 +152,13 @@ enum Command {
     /// Give the token by standard input or file, never as an argument. Neither it nor its signature
     /// is printed. Exit code 0: it would pass; 1: it would not.
     Explain(Box<explain::ExplainArguments>),
+    /// Say what is wrong with this deployment, and what to do about it
+    ///
+    /// Looks at settings, modes of files, keys, credentials, the journal and the database; with a URL
+    /// also at the service or edge that runs there, and with a URL alone at that only. The variable
+    /// `DIAGNOSTIC_CREDENTIAL`, if set, unlocks the edge's diagnostics. Changes nothing. Exit code 0:
+    /// nothing is wrong; 1: something is; 3: the database or the URL cannot be reached.
+    Doctor(Box<doctor::DoctorArguments>),
     /// Print the HTTP interface as `OpenAPI` 3.1
     Openapi,
     /// Look at a session token
@@ -163,12 +171,22 @@ enum Command {
 enum CommandError {
     /// Asked and answered: no. Exit code 1.
     No(String),
-    /// The same, and the report has said it. Exit code 1.
-    Reported,
+    /// The report has said why; with this exit code.
+    Reported(u8),
     /// The command or the settings make no sense. Exit code 2.
     Usage(String),
     /// The database cannot be reached. Exit code 3.
     Unreachable(String),
+}
+
+impl CommandError {
+    /// Why, in words; nothing if the report has said it.
+    fn text(&self) -> &str {
+        match self {
+            Self::No(text) | Self::Usage(text) | Self::Unreachable(text) => text,
+            Self::Reported(_) => "",
+        }
+    }
 }
 
 /// Reads the command line and does what it says.
@@ -238,6 +256,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
         Command::Keys(command) => keys::run(&everywhere, command).await,
         Command::Sessions(command) => sessions::run(&everywhere, command).await,
         Command::Subjects(command) => subjects::run(&everywhere, command).await,
+        Command::Doctor(arguments) => doctor::run(&everywhere, *arguments).await,
         Command::Openapi => openapi::run(),
         Command::Token(command) => token::run(&everywhere, &command),
         Command::Explain(arguments) => explain::run(&everywhere, *arguments).await,
@@ -314,13 +333,13 @@ impl Everywhere {
 }
 
 fn complain(error: &CommandError) -> ExitCode {
-    let (code, text) = match error {
-        CommandError::Reported => return ExitCode::from(1),
-        CommandError::No(text) => (1, text),
-        CommandError::Usage(text) => (2, text),
-        CommandError::Unreachable(text) => (3, text),
+    let code = match error {
+        CommandError::Reported(code) => return ExitCode::from(*code),
+        CommandError::No(_) => 1,
+        CommandError::Usage(_) => 2,
+        CommandError::Unreachable(_) => 3,
     };
-    eprintln!("hallpass: {text}");
+    eprintln!("hallpass: {}", error.text());
     ExitCode::from(code)
 }
 

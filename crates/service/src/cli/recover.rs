@@ -204,7 +204,7 @@ fn in_words(report: &Report) -> String {
 }
 
 /// Reads a length of time such as `90s`, `30m`, `12h` or `7d`.
-fn length(text: &str) -> Result<Seconds, String> {
+pub(super) fn length(text: &str) -> Result<Seconds, String> {
     let wanted = || "a number and s, m, h or d, such as 12h; at most 400d".to_owned();
     let (number, unit) = text
         .split_at_checked(text.len().saturating_sub(1))

@@ -27,6 +27,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     let tls = tls(&settings)?;
     let webhook = settings.webhook.as_ref().map(Webhook::configure);
     let webhook = webhook.transpose().map_err(CommandError::Usage)?;
+    let webhook = webhook.map(Arc::new);
     let listener = listen(settings.listen, "--listen").await?;
     let metrics_listener = match settings.metrics_listen {
         Some(address) => Some(listen(address, "--metrics-listen").await?),
@@ -36,6 +37,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     let service = Arc::new(start(settings).await?);
     // Handlers are in place before anybody is told that we are ready.
     let stop = stop_signal(Arc::clone(&service))?;
+    reread_on_hangup(tls.clone(), webhook.clone())?;
     let webhook = webhook.map(|webhook| tokio::spawn(webhook.run(Arc::clone(&service))));
     let scheme = if tls.is_some() { "https" } else { "http" };
     let metrics = metrics_listener.map(|listener| serve_metrics(listener, &service));
@@ -94,23 +96,39 @@ async fn start(settings: Settings) -> Result<Service, CommandError> {
     Ok(Service::start(settings, master, Arc::new(store), clock).await?)
 }
 
-/// Certificate and key, read anew whenever SIGHUP comes.
+/// Certificate and key, if there are any.
 fn tls(settings: &Settings) -> Result<Option<Arc<Tls>>, CommandError> {
-    let Some(files) = &settings.tls else {
-        return Ok(None);
-    };
-    let tls = Arc::new(Tls::read(files).map_err(CommandError::Usage)?);
+    let tls = settings.tls.as_ref().map(Tls::read).transpose();
+    Ok(tls.map_err(CommandError::Usage)?.map(Arc::new))
+}
+
+/// Reads files anew whenever SIGHUP comes; settings change with a restart only.
+fn reread_on_hangup(
+    tls: Option<Arc<Tls>>,
+    webhook: Option<Arc<Webhook>>,
+) -> Result<(), CommandError> {
     let mut hangup = signal(SignalKind::hangup()).map_err(no)?;
-    let reloaded = Arc::clone(&tls);
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            match reloaded.reload() {
-                Ok(()) => tracing::info!("certificate read anew"),
-                Err(error) => tracing::error!(error, "the certificate stays as it was"),
+            if let Some(tls) = &tls {
+                note_reread("tls_certificate and tls_key", &tls.reload());
+            }
+            if let Some(webhook) = &webhook {
+                note_reread("webhook_secret_file", &webhook.reload());
+            }
+            if tls.is_none() && webhook.is_none() {
+                tracing::info!("no file to read anew: settings change with a restart");
             }
         }
     });
-    Ok(Some(tls))
+    Ok(())
+}
+
+fn note_reread(what: &str, read: &Result<(), String>) {
+    match read {
+        Ok(()) => tracing::info!("{what} read anew"),
+        Err(error) => tracing::error!(error, "{what} stays as it was"),
+    }
 }
 
 /// Done once SIGTERM or SIGINT came, `stop_delay_secs` passed, and the service knows that it stops.

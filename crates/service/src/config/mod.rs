@@ -27,6 +27,8 @@ const DAY_SECS: u64 = 86_400;
 pub const DEFAULT_DATABASE_URL: &str = "sqlite://hallpass.db";
 /// Issuer of a service that nobody gave one.
 pub const DEVELOPMENT_ISSUER: &str = "http://127.0.0.1:8788";
+/// Audience of the tokens of a service that nobody gave one.
+pub const DEVELOPMENT_AUDIENCE: &str = "hallpass-demo";
 
 /// How much of an address is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -159,7 +161,12 @@ impl Settings {
                 .database_url
                 .unwrap_or_else(|| DEFAULT_DATABASE_URL.to_owned()),
             issuer: named("issuer", given.issuer, DEVELOPMENT_ISSUER, environment)?,
-            audience: named("audience", given.audience, "hallpass-demo", environment)?,
+            audience: named(
+                "audience",
+                given.audience,
+                DEVELOPMENT_AUDIENCE,
+                environment,
+            )?,
             token_lifetime: secs(
                 "token_lifetime_secs",
                 given.token_lifetime_secs,

@@ -68,7 +68,7 @@ impl App {
 
     /// Lets the service deliver.
     fn hook(&self, service: &Running) -> tokio::task::JoinHandle<()> {
-        let webhook = Webhook::configure(&self.settings).unwrap();
+        let webhook = Arc::new(Webhook::configure(&self.settings).unwrap());
         tokio::spawn(webhook.run(Arc::clone(&service.service)))
     }
 

@@ -162,7 +162,7 @@ pub(super) async fn run(
     });
     match report.judgement() {
         Judgement::Passes => Ok(()),
-        Judgement::Refused(_) | Judgement::Outage(_) => Err(CommandError::Reported),
+        Judgement::Refused(_) | Judgement::Outage(_) => Err(CommandError::Reported(1)),
     }
 }
 

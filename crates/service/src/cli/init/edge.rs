@@ -7,10 +7,9 @@ use serde_json::json;
 use toml::Value;
 
 use crate::cli::CommandError;
-use crate::config::{DEVELOPMENT_ISSUER, Environment, Settings};
+use crate::config::{DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER, Environment, Settings};
 
 const DEVELOPMENT_HOSTS: [&str; 2] = ["localhost", "127.0.0.1"];
-const DEVELOPMENT_AUDIENCE: &str = "hallpass-demo";
 const DEVELOPMENT_UPSTREAM: &str = "http://127.0.0.1:8789";
 
 #[derive(clap::Args)]

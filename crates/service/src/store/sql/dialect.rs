@@ -219,4 +219,18 @@ impl Dialect {
             Self::Sqlite | Self::MySql => None,
         }
     }
+
+    /// Asks the server's clock, in milliseconds since 1970, as `now_ms`.
+    pub(super) const fn clock(self) -> Option<&'static Statement> {
+        static POSTGRES: Statement = Statement::new(
+            "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now_ms",
+        );
+        static MYSQL: Statement =
+            Statement::new("SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED) AS now_ms");
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(&POSTGRES),
+            Self::MySql => Some(&MYSQL),
+        }
+    }
 }

@@ -42,6 +42,7 @@ mod sqlite;
 mod statement;
 mod subjects;
 mod transaction;
+mod vitals;
 mod watch;
 
 use std::sync::Arc;
@@ -71,6 +72,7 @@ use crate::record::{SessionRecord, Sid};
 pub use self::copy::{Arrival, Exported, export, import};
 pub use self::schema::{Migration, pending_migrations};
 pub use self::source::{check_url, without_password};
+pub use self::vitals::{Vitals, vitals};
 
 /// A session table in a database.
 pub struct SqlStore {

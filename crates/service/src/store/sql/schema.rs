@@ -70,10 +70,7 @@ pub(super) async fn current(
     dialect: Dialect,
 ) -> Result<u64, StoreError> {
     let applied = applied_versions(connection, dialect).await?;
-    let known: Vec<u64> = migrator(dialect)
-        .iter()
-        .map(|migration| migration.version.unsigned_abs())
-        .collect();
+    let known = known_versions(dialect);
     if applied.iter().any(|version| !known.contains(version)) {
         let newer = "it was made by a newer hallpass; use that one";
         return Err(StoreError::Schema(newer.to_owned()));
@@ -85,7 +82,8 @@ pub(super) async fn current(
     Ok(known.into_iter().max().unwrap_or_default())
 }
 
-async fn applied_versions(
+/// Numbers of the migrations that a database has.
+pub(super) async fn applied_versions(
     connection: &mut Connection<'_>,
     dialect: Dialect,
 ) -> Result<Vec<u64>, StoreError> {
@@ -97,6 +95,14 @@ async fn applied_versions(
     }
     let rows = connection.all(APPLIED.plain()).await?;
     rows.iter().map(|row| number(row, "version")).collect()
+}
+
+/// Numbers of the migrations that this program has.
+pub(super) fn known_versions(dialect: Dialect) -> Vec<u64> {
+    let migrations = migrator(dialect).iter();
+    migrations
+        .map(|migration| migration.version.unsigned_abs())
+        .collect()
 }
 
 fn migrator(dialect: Dialect) -> &'static Migrator {
