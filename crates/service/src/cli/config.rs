@@ -1,6 +1,6 @@
 //! `hallpass config print|check`.
 
-use clap::Subcommand;
+use clap::{Args, Command, Subcommand};
 use serde::Serialize;
 use toml::Value;
 
@@ -20,7 +20,8 @@ pub(super) enum ConfigCommand {
 #[derive(Serialize)]
 struct InForce {
     key: String,
-    value: Value,
+    /// None of a setting that has no default and nobody gave.
+    value: Option<Value>,
     source: &'static str,
 }
 
@@ -43,7 +44,7 @@ fn print(everywhere: &Everywhere, given: GivenSettings) -> Result<(), CommandErr
     };
     let above = table(&everywhere.above(given.clone()))?;
     let file = table(&everywhere.file()?)?;
-    let settings = table(&everywhere.settings(given)?.spelled_out())?;
+    let mut settings = table(&everywhere.settings(given)?.spelled_out())?;
     let source = |key: &str| {
         if everywhere.is_from_environment(key) {
             "environment"
@@ -55,20 +56,42 @@ fn print(everywhere: &Everywhere, given: GivenSettings) -> Result<(), CommandErr
             "default"
         }
     };
-    let in_force: Vec<InForce> = settings
-        .into_iter()
-        .map(|(key, value)| InForce {
-            source: source(&key),
-            key,
-            value,
-        })
-        .collect();
+    let mut keys: Vec<String> = meanings().into_iter().map(|(key, _)| key).collect();
+    keys.sort_unstable();
+    let in_force = keys.into_iter().map(|key| InForce {
+        source: source(&key),
+        value: settings.remove(&key),
+        key,
+    });
+    let in_force: Vec<InForce> = in_force.collect();
     report::write(everywhere.format(), &in_force, |in_force| {
         let line = |setting: &InForce| {
-            let assignment = format!("{} = {}", setting.key, setting.value);
+            let assignment = match &setting.value {
+                Some(value) => format!("{} = {value}", setting.key),
+                None => format!("# {} is not set", setting.key),
+            };
             format!("{assignment:<56} # {}", setting.source)
         };
         in_force.iter().map(line).collect::<Vec<_>>().join("\n")
     });
     Ok(())
+}
+
+/// Every setting in the order of the flags, and what the help of its flag says.
+pub(super) fn meanings() -> Vec<(String, String)> {
+    let everywhere = Everywhere::augment_args(Command::new(""));
+    let own = GivenSettings::augment_args(Command::new(""));
+    let is_setting = |id: &str| ["database_url", "journal_file"].contains(&id);
+    let everywhere = everywhere
+        .get_arguments()
+        .filter(|argument| is_setting(argument.get_id().as_str()));
+    let arguments = everywhere.chain(own.get_arguments());
+    let meaning = |argument: &clap::Arg| {
+        let help = argument.get_help().map(ToString::to_string);
+        (
+            argument.get_id().to_string(),
+            help.unwrap_or_default().replace('\n', " "),
+        )
+    };
+    arguments.map(meaning).collect()
 }

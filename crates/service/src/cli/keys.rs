@@ -278,13 +278,13 @@ async fn change(
 }
 
 /// Issuer and master key, read.
-struct Bound {
-    issuer: String,
-    master: Option<MasterKey>,
+pub(super) struct Bound {
+    pub(super) issuer: String,
+    pub(super) master: Option<MasterKey>,
 }
 
 impl KeyPlace {
-    fn read(&self, everywhere: &Everywhere) -> Result<Bound, CommandError> {
+    pub(super) fn read(&self, everywhere: &Everywhere) -> Result<Bound, CommandError> {
         let given = everywhere.given(GivenSettings {
             issuer: self.issuer.clone(),
             master_key_file: self.master_key_file.clone(),

@@ -5,6 +5,7 @@
 //! cannot be reached.
 
 mod audit;
+mod completions;
 mod config;
 mod copy;
 mod credentials;
@@ -13,6 +14,7 @@ mod explain;
 mod init;
 mod keys;
 mod migrate;
+mod mint;
 mod openapi;
 mod presented;
 mod recover;
@@ -161,9 +163,19 @@ enum Command {
     Doctor(Box<doctor::DoctorArguments>),
     /// Print the HTTP interface as `OpenAPI` 3.1
     Openapi,
-    /// Look at a session token
+    /// Look at a session token, or make one for a test
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Print what a shell completes, such as `hallpass completions bash`
+    #[command(
+        after_help = "Examples:\n  hallpass completions bash > ~/.local/share/bash-completion/completions/hallpass\n  \
+                      hallpass completions zsh > \"${fpath[1]}/_hallpass\"\n  \
+                      hallpass completions fish > ~/.config/fish/completions/hallpass.fish"
+    )]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Why a command did not do its work.
@@ -258,7 +270,11 @@ async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
         Command::Subjects(command) => subjects::run(&everywhere, command).await,
         Command::Doctor(arguments) => doctor::run(&everywhere, *arguments).await,
         Command::Openapi => openapi::run(),
-        Command::Token(command) => token::run(&everywhere, &command),
+        Command::Token(command) => token::run(&everywhere, command).await,
+        Command::Completions { shell } => {
+            completions::run(shell);
+            Ok(())
+        }
         Command::Explain(arguments) => explain::run(&everywhere, *arguments).await,
     }
 }

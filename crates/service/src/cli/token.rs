@@ -1,4 +1,4 @@
-//! `hallpass token inspect`: what a session token says, unjudged.
+//! `hallpass token inspect`: what a session token says, unjudged; `token mint` is in `mint`.
 
 use clap::Subcommand;
 use hallpass_session::claims::SessionClaims;
@@ -7,6 +7,7 @@ use hallpass_session::token::{self, UnverifiedToken};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::mint::{self, MintArguments};
 use super::presented::{TokenFile, escaped};
 use super::report::{self, ascii, table, time};
 use super::{CommandError, Everywhere};
@@ -18,6 +19,11 @@ pub(super) enum TokenCommand {
     /// Give the token by standard input or file, never as an argument. Nobody vouches for what is
     /// shown: `hallpass explain` says whether it is true.
     Inspect(TokenFile),
+    /// Make a session token of any claims, signed by the table's key: for tests and development
+    ///
+    /// No session stands behind it: nobody can renew or end it. Prints the token alone on standard
+    /// output; pipe it on, as in `hallpass token mint ada | hallpass explain`.
+    Mint(Box<MintArguments>),
 }
 
 /// Key and claims; texts are escaped and cut, `ext` has its own bound.
@@ -37,8 +43,17 @@ struct Inspected {
     ext: Option<Map<String, Value>>,
 }
 
-pub(super) fn run(everywhere: &Everywhere, command: &TokenCommand) -> Result<(), CommandError> {
-    let TokenCommand::Inspect(file) = command;
+pub(super) async fn run(
+    everywhere: &Everywhere,
+    command: TokenCommand,
+) -> Result<(), CommandError> {
+    match command {
+        TokenCommand::Inspect(file) => inspect(everywhere, &file),
+        TokenCommand::Mint(arguments) => mint::run(everywhere, *arguments).await,
+    }
+}
+
+fn inspect(everywhere: &Everywhere, file: &TokenFile) -> Result<(), CommandError> {
     let token = token::parse(&file.read()?).map_err(|refusal| {
         let code = refusal.code();
         CommandError::No(format!(

@@ -85,7 +85,7 @@ pub struct GivenSettings {
     /// Where events are posted to; `webhook_secret_file` goes with it [default: none]
     #[arg(long, env = "HALLPASS_WEBHOOK_URL", value_name = "URL")]
     pub webhook_url: Option<String>,
-    /// File with the secret that signs them, in base64
+    /// File with the secret that signs them, in base64. Read anew on SIGHUP
     #[arg(long, env = "HALLPASS_WEBHOOK_SECRET_FILE", value_name = "FILE")]
     pub webhook_secret_file: Option<PathBuf>,
     /// Address where `/metrics` answers without a credential [default: none]

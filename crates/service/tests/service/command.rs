@@ -349,42 +349,227 @@ fn settings_that_cannot_be_are_refused_by_name() {
     }
 }
 
-#[test]
-fn flag_goes_before_environment_before_file() {
-    let folder = folder();
-    let file = folder.path().join("hallpass.toml");
-    std::fs::write(
-        &file,
-        "token_lifetime_secs = 60\nissuer = \"file\"\naudience = \"file\"\n",
-    )
-    .unwrap();
-    let print = |command: &mut Command| {
-        let output = command
-            .args(["config", "print", "--json", "--config", "hallpass.toml"])
-            .args(["--audience", "flag"])
-            .output()
-            .unwrap();
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()
-    };
+/// Every setting, and a value of it for the file, for the environment and for the flag.
+const LAYERS: [(&str, [&str; 3]); 27] = [
+    ("listen", ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]),
+    (
+        "database_url",
+        ["sqlite://a.db", "sqlite://b.db", "sqlite://c.db"],
+    ),
+    ("journal_file", ["a.jsonl", "b.jsonl", "off"]),
+    ("issuer", ["a", "b", "c"]),
+    ("audience", ["a", "b", "c"]),
+    ("token_lifetime_secs", ["61", "62", "63"]),
+    ("token_jitter_percent", ["1", "2", "3"]),
+    ("session_absolute_secs", ["1001", "1002", "1003"]),
+    ("session_idle_secs", ["901", "902", "903"]),
+    ("renewal_grace_secs", ["1", "2", "3"]),
+    ("sessions_per_subject_max", ["1", "2", "3"]),
+    ("ended_retain_days", ["1", "2", "3"]),
+    ("address_retain_days", ["1", "2", "3"]),
+    ("address_precision", ["network", "full", "network"]),
+    ("list_retain_secs", ["1", "2", "3"]),
+    ("master_key_file", ["a.key", "b.key", "c.key"]),
+    ("pool_connections_max", ["1", "2", "3"]),
+    ("request_body_max_bytes", ["10001", "10002", "10003"]),
+    ("request_timeout_ms", ["1001", "1002", "1003"]),
+    ("tls_certificate", ["a.pem", "b.pem", "c.pem"]),
+    ("tls_key", ["a.pem", "b.pem", "c.pem"]),
+    ("webhook_url", ["https://a/", "https://b/", "https://c/"]),
+    ("webhook_secret_file", ["a", "b", "c"]),
+    (
+        "metrics_listen",
+        ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"],
+    ),
+    ("stop_delay_secs", ["1", "2", "3"]),
+    ("log_format", ["json", "human", "json"]),
+    ("environment", ["production", "development", "production"]),
+];
 
-    let printed = print(
-        command(folder.path())
-            .env("HALLPASS_ISSUER", "environment")
-            .env("HALLPASS_AUDIENCE", "environment"),
+/// Every setting in force: key, value as text, source.
+fn printed(print: &mut Command, more: &[String]) -> Vec<(String, String, String)> {
+    let print = print.args(["config", "print", "--json"]).args(more);
+    let output = print.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let settings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    let parts = |setting: Value| {
+        (
+            text(&setting["key"]),
+            text(&setting["value"]),
+            text(&setting["source"]),
+        )
+    };
+    settings.into_iter().map(parts).collect()
+}
+
+#[test]
+fn each_setting_is_taken_from_flag_then_environment_then_file() {
+    let folder = folder();
+    let file: String = LAYERS
+        .iter()
+        .flat_map(|(key, [value, ..])| {
+            let number = value.parse::<u64>().is_ok();
+            let quote = if number { "" } else { "\"" };
+            [*key, " = ", quote, value, quote, "\n"]
+        })
+        .collect();
+    std::fs::write(folder.path().join("hallpass.toml"), file).unwrap();
+    let print = |layers: usize, key: &str, values: [&str; 3]| {
+        let mut print = command(folder.path());
+        if layers > 0 {
+            print.args(["--config", "hallpass.toml"]);
+        }
+        if layers > 1 {
+            print.env(format!("HALLPASS_{}", key.to_uppercase()), values[1]);
+        }
+        let flag = [format!("--{}", key.replace('_', "-")), values[2].to_owned()];
+        let more = if layers > 2 { &flag[..] } else { &[] };
+        let settings = printed(&mut print, more);
+        let setting = settings.into_iter().find(|(name, ..)| name == key);
+        setting.map(|(_, value, source)| (value, source)).unwrap()
+    };
+    for (key, values) in LAYERS {
+        assert_eq!(print(0, key, values).1, "default", "{key}");
+        for (layers, source) in [(1, "file"), (2, "environment"), (3, "flag")] {
+            let wanted = (values[layers - 1].to_owned(), source.to_owned());
+            assert_eq!(print(layers, key, values), wanted, "{key}");
+        }
+    }
+}
+
+#[test]
+fn config_print_has_every_documented_setting_and_no_password() {
+    let folder = folder();
+    let document = include_str!("../../../../docs/settings.md");
+    let service = document.split("\n## Service").nth(1).unwrap();
+    let table = service.split("\n## ").next().unwrap();
+    let mut documented: Vec<&str> = table
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .filter_map(|line| line.split('|').nth(1))
+        .flat_map(|keys| keys.split(',').map(|key| key.trim().trim_matches('`')))
+        .collect();
+    documented.sort_unstable();
+
+    let printed = printed(
+        command(folder.path()).env("HALLPASS_DATABASE_URL", "postgres://u:hushhush@127.0.0.1/x"),
+        &[],
     );
 
-    let of = |key: &str| {
-        let settings = printed.as_array().unwrap();
-        let setting = settings
+    let keys: Vec<&str> = printed.iter().map(|(key, ..)| key.as_str()).collect();
+    assert_eq!(keys, documented);
+    let mut layers = LAYERS.map(|(key, _)| key);
+    layers.sort_unstable();
+    assert_eq!(keys, layers);
+    assert!(
+        printed
             .iter()
-            .find(|setting| setting["key"] == key)
-            .unwrap();
-        (setting["value"].clone(), setting["source"].clone())
-    };
-    assert_eq!(of("token_lifetime_secs"), (json!(60), json!("file")));
-    assert_eq!(of("issuer"), (json!("environment"), json!("environment")));
-    assert_eq!(of("audience"), (json!("flag"), json!("flag")));
-    assert_eq!(of("token_jitter_percent"), (json!(5), json!("default")));
+            .all(|(_, value, _)| !value.contains("hushhush"))
+    );
+}
+
+#[test]
+fn completions_know_the_commands_of_each_shell() {
+    let folder = folder();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = said(folder.path(), &["completions", shell]);
+        for word in ["credentials", "revoke-subject", "database-url"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    let script = folder.path().join("hallpass.bash");
+    std::fs::write(&script, said(folder.path(), &["completions", "bash"])).unwrap();
+    let asked = "source hallpass.bash; COMP_WORDS=(hallpass sess); COMP_CWORD=1; \
+                 _hallpass hallpass sess hallpass; echo \"${COMPREPLY[@]}\"";
+    let output = Command::new("bash")
+        .args(["-c", asked])
+        .current_dir(folder.path())
+        .output();
+    assert_eq!(
+        String::from_utf8(output.unwrap().stdout).unwrap().trim(),
+        "sessions"
+    );
+}
+
+/// Exit code and output of a pipe of two commands.
+fn explained(folder: &Path, mint: &[&str]) -> (i32, String) {
+    let token = said(folder, &[["token", "mint"].as_slice(), mint].concat());
+    std::fs::write(folder.join("token"), token).unwrap();
+    let output = run(folder, &["explain", "token", "--json"]);
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stdout).unwrap(),
+    )
+}
+
+#[test]
+fn minted_token_is_what_the_flags_say_and_passes_the_rules() {
+    let folder = folder();
+    let (code, text) = failed(folder.path(), &["token", "mint", "ada"]);
+    assert!(code == 1 && text.contains("session key"), "{text}");
+    Served::start(folder.path(), &[]).terminate();
+
+    let (code, verdict) = explained(folder.path(), &["ada"]);
+    assert_eq!(code, 0, "{verdict}");
+    let sid = "-_-_-_-_-_-_-_-_-_-_-A";
+    let all = "ada --lifetime 90s --issued-ago 30s --authenticated-ago 1h --amr pwd --amr otp \
+               --ext {\"role\":\"editor\"} --idx 7 --sid";
+    let all: Vec<&str> = all.split_whitespace().chain([sid]).collect();
+    assert_eq!(explained(folder.path(), &all).0, 0);
+    let inspected = said(folder.path(), &["token", "inspect", "token", "--json"]);
+    let claims: Value = serde_json::from_str(&inspected).unwrap();
+    assert_eq!(claims["sub"], "ada");
+    assert_eq!(claims["sid"], sid);
+    assert_eq!(claims["idx"], 7);
+    assert_eq!(claims["amr"], json!(["pwd", "otp"]));
+    assert_eq!(claims["ext"], json!({"role": "editor"}));
+    let second = |claim: &str| claims[claim].as_u64().unwrap();
+    assert_eq!(second("exp") - second("iat"), 90);
+    assert_eq!(second("iat") - second("auth_time"), 3570);
+
+    let over = explained(folder.path(), &["ada", "--issued-ago", "1h"]);
+    assert_eq!(over.0, 1);
+    assert!(over.1.contains("token_expired"), "{}", over.1);
+}
+
+#[test]
+fn mint_refuses_what_no_edge_would_take_and_production() {
+    let folder = folder();
+    Served::start(folder.path(), &[]).terminate();
+    for (arguments, named) in [
+        (&["a b"][..], "section 1"),
+        (&["ada", "--lifetime", "2h"], "--lifetime"),
+        (&["ada", "--lifetime", "0s"], "--lifetime"),
+        (&["ada", "--ext", "[]"], "--ext"),
+        (&["ada", "--ext", "{\"a\":1,\"a\":2}"], "--ext"),
+        (&["ada", "--sid", "short"], "--sid"),
+    ] {
+        let (code, text) = failed(
+            folder.path(),
+            &[["token", "mint"].as_slice(), arguments].concat(),
+        );
+        assert!(code == 2 && text.contains(named), "{text}");
+    }
+    let production = ["token", "mint", "ada", "--environment", "production"];
+    let (code, text) = failed(folder.path(), &production);
+    assert!(code == 1 && text.contains("--in-production"), "{text}");
+    let meant = [production.as_slice(), &["--in-production"]].concat();
+    assert!(said(folder.path(), &meant).starts_with("eyJ"));
+}
+
+#[test]
+fn version_is_told() {
+    let version = said(folder().path(), &["--version"]);
+    assert_eq!(version, concat!("hallpass ", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]

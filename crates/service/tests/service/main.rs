@@ -20,6 +20,8 @@ mod creation;
 #[cfg(test)]
 mod database;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod explain;
 #[cfg(test)]
 mod faults;
@@ -55,6 +57,8 @@ mod revocations;
 mod running;
 #[cfg(test)]
 mod several;
+#[cfg(test)]
+mod signals;
 #[cfg(test)]
 mod subjects;
 #[cfg(test)]

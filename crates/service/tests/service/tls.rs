@@ -16,10 +16,10 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-const OK: &str = "HTTP/1.1 200 OK";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK";
 
 /// A folder with `cert.pem` and `key.pem` for `localhost`.
-fn certified() -> (TempDir, TlsFiles) {
+pub(crate) fn certified() -> (TempDir, TlsFiles) {
     let folder = tempfile::tempdir().unwrap();
     let files = TlsFiles {
         certificate: folder.path().join("cert.pem"),
@@ -29,14 +29,14 @@ fn certified() -> (TempDir, TlsFiles) {
     (folder, files)
 }
 
-fn renew_certificate(files: &TlsFiles) {
+pub(crate) fn renew_certificate(files: &TlsFiles) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     std::fs::write(&files.certificate, made.cert.pem()).unwrap();
     std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
 }
 
 /// The status line of `GET /healthz`, asked by a client that trusts this certificate only.
-async fn health(port: u16, certificate: &Path) -> std::io::Result<String> {
+pub(crate) async fn health(port: u16, certificate: &Path) -> std::io::Result<String> {
     let mut trusted = RootCertStore::empty();
     trusted
         .add(CertificateDer::from_pem_file(certificate).unwrap())

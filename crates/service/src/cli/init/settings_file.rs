@@ -2,10 +2,10 @@
 //!
 //! What a setting means is taken from the help of its flag, so the two cannot disagree.
 
-use clap::{Args, Command};
 use toml::{Table, Value};
 
-use crate::cli::{CommandError, Everywhere};
+use crate::cli::CommandError;
+use crate::cli::config::meanings;
 use crate::config::{GivenSettings, Settings};
 
 const HEAD: &str = "\
@@ -50,25 +50,6 @@ pub(super) fn write(
     Ok(text)
 }
 
-/// Every setting in the order of the flags, and what the help of its flag says.
-fn meanings() -> Vec<(String, String)> {
-    let everywhere = Everywhere::augment_args(Command::new(""));
-    let own = GivenSettings::augment_args(Command::new(""));
-    let is_setting = |id: &str| ["database_url", "journal_file"].contains(&id);
-    let everywhere = everywhere
-        .get_arguments()
-        .filter(|argument| is_setting(argument.get_id().as_str()));
-    let arguments = everywhere.chain(own.get_arguments());
-    let meaning = |argument: &clap::Arg| {
-        let help = argument.get_help().map(ToString::to_string);
-        (
-            argument.get_id().to_string(),
-            help.unwrap_or_default().replace('\n', " "),
-        )
-    };
-    arguments.map(meaning).collect()
-}
-
 fn shown(key: &str, defaults: &Table) -> String {
     let example = || {
         let found = EXAMPLES.iter().find(|(name, _)| *name == key);
@@ -85,7 +66,8 @@ fn shown(key: &str, defaults: &Table) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{meanings, write};
+    use super::write;
+    use crate::cli::config::meanings;
     use crate::config::{GivenSettings, Settings};
     use toml::Table;
 
