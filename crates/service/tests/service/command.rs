@@ -10,7 +10,7 @@ use hallpass_session::wire::{Created, Renewed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const HALLPASS: &str = env!("CARGO_BIN_EXE_hallpass");
+pub(crate) const HALLPASS: &str = env!("CARGO_BIN_EXE_hallpass");
 
 const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
 /// In the folder of a [`Place`]: where its database is.
@@ -57,7 +57,7 @@ impl Served {
         Self::spawn(shell, folder)
     }
 
-    fn spawn(mut serve: Command, folder: &Path) -> Self {
+    pub(crate) fn spawn(mut serve: Command, folder: &Path) -> Self {
         let mut child = serve
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(folder.join("log")).unwrap())

@@ -321,6 +321,18 @@ async fn schema_of_another_version_and_no_database_are_found() {
     assert_eq!(found(&doctor(folder.path(), &[])).0, 3);
 }
 
+#[test]
+fn restored_table_that_nobody_recovered_is_found() {
+    let folder = healthy();
+    let with_config = |arguments: &[&'static str]| [arguments, &CONFIG].concat();
+    said(folder.path(), &with_config(&["backup", "backup.jsonl"]));
+    std::fs::remove_file(folder.path().join("hallpass.db")).unwrap();
+    said(folder.path(), &with_config(&["restore", "backup.jsonl"]));
+    assert_found(folder.path(), &[], &["recovery_due"]);
+    said(folder.path(), &with_config(&["recover", "--yes"]));
+    assert_found(folder.path(), &[], &[]);
+}
+
 /// What a server of another place and time would be, as far as a database of it can tell.
 async fn database_servers_clock_and_weakness_are_found(kind: Kind) {
     let table = Table::new(match kind {

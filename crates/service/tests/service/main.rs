@@ -44,6 +44,8 @@ mod me;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod operators_day;
+#[cfg(test)]
 mod recovery;
 #[cfg(test)]
 mod refusals;

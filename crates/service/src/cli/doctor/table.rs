@@ -101,6 +101,17 @@ impl Look<'_> {
         self.credentials(&store.credentials().await?, findings);
         findings.looked_at("journal");
         self.journal(!keys.is_empty(), findings);
+        let state = store.recovery_state().await?;
+        if let Some(taken_at) = state.restored_at {
+            findings.error(
+                "recovery_due",
+                format!(
+                    "the table is a backup of {} that nobody recovered",
+                    time(taken_at)
+                ),
+                "hallpass recover: the service does not start before",
+            );
+        }
         let trusted = |row: &&KeyRow| row.kind == KeyKind::Session && row.removed_at.is_none();
         Ok(TableSeen {
             session_kids: keys
@@ -108,7 +119,7 @@ impl Look<'_> {
                 .filter(trusted)
                 .map(|row| row.kid.clone())
                 .collect(),
-            epoch: store.recovery_state().await?.epoch,
+            epoch: state.epoch,
         })
     }
 
@@ -358,6 +369,11 @@ fn note_store_error(error: &StoreError, findings: &mut Findings) {
         StoreError::Full(_) | StoreError::ReadOnly(_) => {
             findings.error("database_unwritable", text, "nobody can sign in until then");
         }
+        StoreError::Restored => findings.error(
+            "recovery_due",
+            text,
+            "hallpass recover: the service does not start before",
+        ),
         StoreError::Schema(_) | StoreError::Rejected(_) | StoreError::Damaged(_) => findings.error(
             "database_unusable",
             text,
