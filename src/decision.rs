@@ -9,6 +9,7 @@ use crate::freshness::Footing;
 use crate::gate::{Admitted, Renewing};
 use crate::isolate::Edge;
 use crate::platform::{self, Dataset, Thrown};
+use crate::upstream;
 use crate::verification::Signature;
 use hmac_sha256::Hash;
 use serde::Serialize;
@@ -110,6 +111,8 @@ impl Decision {
         }
         let headers = web_sys::Headers::new_with_headers(&response.headers())?;
         headers.set("hallpass-decision", &line)?;
+        // A page for everybody would otherwise be stored with it, and shown so to everybody.
+        upstream::forbid_storing(&headers)?;
         platform::with_headers(&response, &headers)
     }
 }

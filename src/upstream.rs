@@ -274,19 +274,28 @@ fn answer_headers(
     for line in allowed.chain(cookies.lines()) {
         headers.append("set-cookie", line)?;
     }
-    if carries_identity || !cookies.is_empty() {
-        for name in TARGETED_CACHE_HEADERS {
-            headers.delete(name)?;
-        }
-    }
     if !cookies.is_empty() {
-        headers.set("cache-control", "private, no-store")?;
+        forbid_storing(&headers)?;
     } else if carries_identity {
+        drop_targeted(&headers)?;
         let own = platform::header(original, "cache-control").unwrap_or_default();
         headers.set("cache-control", &private_cache_control(&own))?;
         headers.append("vary", "Cookie, Authorization")?;
     }
     Ok(headers)
+}
+
+/// Makes an answer nobody's to store, whatever the app says.
+pub(crate) fn forbid_storing(headers: &Headers) -> Result<(), Thrown> {
+    drop_targeted(headers)?;
+    Ok(headers.set("cache-control", "private, no-store")?)
+}
+
+fn drop_targeted(headers: &Headers) -> Result<(), Thrown> {
+    for name in TARGETED_CACHE_HEADERS {
+        headers.delete(name)?;
+    }
+    Ok(())
 }
 
 /// The app's directives without those that let others store the answer.

@@ -323,7 +323,7 @@ for (const { name, raw } of RUNTIMES) {
         "Authorization: Bearer \xff.\xfe.\xfd\r\n",
         "Host-Odd: a\x0bb\r\n",
         `X-Long: ${"a".repeat(8000)}\r\n`,
-        Array.from({ length: 300 }, (_, i) => `X-Many-${i}: ${i}\r\n`).join(""),
+        Array.from({ length: 500 }, (_, i) => `X-Many-${i}: ${i}\r\n`).join(""),
         Array.from({ length: 300 }, () => "X-Same: 1\r\n").join(""),
       ];
       for (const oddity of oddities) {
@@ -341,8 +341,8 @@ for (const { name, raw } of RUNTIMES) {
           `after ${JSON.stringify(oddity.slice(0, 40))}`,
         );
       }
-      const seen = await seenWith(Array.from({ length: 300 }, (_, i) => [`X-Many-${i}`, String(i)]));
-      assert.equal(seen.headers["x-many-299"], "299");
+      const seen = await seenWith(Array.from({ length: 500 }, (_, i) => [`X-Many-${i}`, String(i)]));
+      for (let i = 0; i < 500; i += 1) assert.equal(seen.headers[`x-many-${i}`], String(i));
       assert.doesNotMatch(gate.edge.child.log.join("\n"), /panicked|RuntimeError/);
     });
   });

@@ -7,6 +7,7 @@ pub(crate) mod browser;
 pub(crate) mod cargo_tool;
 pub(crate) mod database;
 pub(crate) mod debian;
+pub(crate) mod nginx;
 pub(crate) mod node;
 pub(crate) mod schemathesis;
 pub(crate) mod toolchain;
@@ -19,7 +20,7 @@ use hallpass_databases::Kind;
 /// What `setup --only` chooses among.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Group {
-    /// Rust's wasm target, the cargo-installed tools, the Node tools
+    /// Rust's wasm target, the cargo-installed tools, the Node tools, nginx
     Tools,
     /// A Chromium for the browser tests
     Browser,
@@ -60,6 +61,7 @@ pub(crate) fn of(group: Group) -> Result<Vec<Box<dyn Need>>> {
             Box::new(cargo_tool::wasm_pack()),
             Box::new(valgrind::Valgrind),
             Box::new(schemathesis::Schemathesis),
+            Box::new(nginx::Nginx),
         ],
         Group::Browser => vec![Box::new(browser::Chromium)],
         Group::Databases => databases(),

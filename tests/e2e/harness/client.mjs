@@ -127,6 +127,25 @@ export async function sendRaw(origin, text) {
   };
 }
 
+/**
+ * Calls `act` for each item, this many at once, and returns what came of each.
+ *
+ * @template T, U
+ * @param {T[]} items
+ * @param {number} atOnce
+ * @param {(item: T, index: number) => Promise<U>} act
+ * @returns {Promise<U[]>}
+ */
+export async function inParallel(items, atOnce, act) {
+  const outcomes = Array(items.length);
+  let next = 0;
+  const work = async () => {
+    for (let i = next++; i < items.length; i = next++) outcomes[i] = await act(items[i], i);
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
+  return outcomes;
+}
+
 const PAGE = [
   ["Accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"],
   ["Sec-Fetch-Dest", "document"],

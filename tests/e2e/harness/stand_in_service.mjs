@@ -39,6 +39,8 @@ export class StandInService extends LocalServer {
   });
   /** What `GET /v1/edge/sessions/{sid}` answers. @type {(call: Call) => Reply} */
   onLiveness = () => ({ status: 200, body: { live: true, ends_at: now() + 3600 } });
+  /** What `GET /v1/edge/me/sessions` answers. @type {(call: Call) => Reply} */
+  onSessions = () => ({ status: 200, body: { sessions: [], ended: [] } });
   /** Changes the answer with the keys. @type {(keys: Keys) => object} */
   onKeys = (keys) => keys;
   /** Changes the answer with the list. @type {(reply: Reply) => Reply} */
@@ -116,7 +118,7 @@ export class StandInService extends LocalServer {
       case "POST /v1/edge/me/revoke":
         return this.onRevoke(call);
       case "GET /v1/edge/me/sessions":
-        return { status: 200, body: { sessions: [], ended: [] } };
+        return this.onSessions(call);
       default:
         return call.path.startsWith("/v1/edge/sessions/") ? this.onLiveness(call) : problem(404, "not_found");
     }

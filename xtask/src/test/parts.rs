@@ -10,7 +10,9 @@ use clap::ValueEnum;
 use super::api;
 use super::smoke;
 use super::summary::{self, Totals};
-use crate::needs::{self, Need, browser, cargo_tool, node, schemathesis, toolchain, valgrind};
+use crate::needs::{
+    self, Need, browser, cargo_tool, nginx, node, schemathesis, toolchain, valgrind,
+};
 use crate::{
     budget, build, crash, generate, markdown, native, path_search, purity, rows, setup, step, tied,
     vectors, workspace,
@@ -146,10 +148,15 @@ impl Part {
                 cargo_test("the load's own tests", &["hallpass-load"]),
                 Run::Sum(kill_and_look),
             ],
-            Self::E2e => vec![end_to_end(
-                "tests/e2e",
-                &[("HALLPASS_VECTORS", vectors::program()?)],
-            )?],
+            Self::E2e => {
+                ensure(vec![Box::new(nginx::Nginx)])?;
+                let nginx = nginx::program().context("just set up")?;
+                let more = [
+                    ("HALLPASS_VECTORS", vectors::program()?),
+                    ("HALLPASS_NGINX", nginx),
+                ];
+                vec![end_to_end("tests/e2e", &more)?]
+            }
             Self::Browser => {
                 ensure(vec![Box::new(browser::Chromium)])?;
                 vec![end_to_end("tests/e2e/browser", &[])?]
