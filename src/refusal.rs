@@ -47,7 +47,8 @@ pub(crate) fn answer(
 
 /// The settings are wrong: nothing passes, and only the log says why.
 pub(crate) fn misconfigured(arrival: &Arrival) -> Result<Response, Thrown> {
-    let (kind, body) = if arrival.is_page_load() {
+    let none = CookieChange::default();
+    if arrival.is_page_load() {
         let page = MessagePage {
             settings: &PortalSettings::default(),
             message: Message::Misconfigured,
@@ -55,16 +56,13 @@ pub(crate) fn misconfigured(arrival: &Arrival) -> Result<Response, Thrown> {
             sign_in_path: "/",
             request_id: &arrival.id,
         };
-        ("text/html; charset=utf-8", page.render())
-    } else {
-        let title = "The edge's settings are wrong";
-        (
-            "application/problem+json",
-            problem_body(503, "misconfigured", title, &arrival.id),
-        )
-    };
-    let headers = own_headers(kind, &CookieChange::default())?;
+        let headers = page_headers(503, &page.content_security_policy(), &none)?;
+        return platform::text_response(503, &headers, Some(&page.render()));
+    }
+    let headers = own_headers("application/problem+json", &none)?;
     headers.set("retry-after", RETRY_AFTER_SECS)?;
+    let title = "The edge's settings are wrong";
+    let body = problem_body(503, "misconfigured", title, &arrival.id);
     platform::text_response(503, &headers, Some(&body))
 }
 
@@ -76,14 +74,16 @@ pub(crate) fn page(
     status: u16,
     cookies: &CookieChange,
 ) -> Result<Response, Thrown> {
-    let html = MessagePage {
+    let page = MessagePage {
         settings: &settings.portal,
         message,
         retry_path: &retry_path(arrival),
         sign_in_path: &sign_in_location(settings, arrival),
         request_id: &arrival.id,
     };
-    html_response(settings, status, &html.render(), cookies)
+    let headers = page_headers(status, &page.content_security_policy(), cookies)?;
+    add_transport_security(settings, &headers)?;
+    platform::text_response(status, &headers, Some(&page.render()))
 }
 
 /// An HTML document under the portal's policy.
@@ -93,21 +93,29 @@ pub(crate) fn html_response(
     html: &str,
     cookies: &CookieChange,
 ) -> Result<Response, Thrown> {
+    let policy = settings.portal.content_security_policy();
+    let headers = page_headers(status, &policy, cookies)?;
+    add_transport_security(settings, &headers)?;
+    platform::text_response(status, &headers, Some(html))
+}
+
+fn page_headers(status: u16, policy: &str, cookies: &CookieChange) -> Result<Headers, Thrown> {
     let headers = own_headers("text/html; charset=utf-8", cookies)?;
-    headers.set(
-        "content-security-policy",
-        &settings.portal.content_security_policy(),
-    )?;
+    headers.set("content-security-policy", policy)?;
     headers.set("cross-origin-opener-policy", "same-origin")?;
     headers.set("referrer-policy", "same-origin")?;
     headers.set("x-frame-options", "DENY")?;
-    if settings.environment == Environment::Production {
-        headers.set("strict-transport-security", HSTS)?;
-    }
     if status == 503 {
         headers.set("retry-after", RETRY_AFTER_SECS)?;
     }
-    platform::text_response(status, &headers, Some(html))
+    Ok(headers)
+}
+
+fn add_transport_security(settings: &Settings, headers: &Headers) -> Result<(), Thrown> {
+    if settings.environment == Environment::Production {
+        headers.set("strict-transport-security", HSTS)?;
+    }
+    Ok(())
 }
 
 /// 303 to a path of this origin.

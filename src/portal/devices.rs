@@ -8,7 +8,7 @@ use hallpass_session::time::{Seconds, UnixSeconds};
 use hallpass_session::wire::{Session, Sessions};
 use maud::{Markup, PreEscaped, html};
 
-use super::frame::{Frame, Script, stranger, time_ago, time_exact};
+use super::frame::{Frame, Script, Style, stranger, time_ago, time_exact};
 use super::notice::Notice;
 use super::settings::PortalSettings;
 use super::words;
@@ -72,6 +72,7 @@ impl PortalPage<'_> {
             settings: self.settings,
             title: &title,
             script: Script::Loaded,
+            style: Style::Linked,
             main,
         };
         frame.render()

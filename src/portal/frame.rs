@@ -1,7 +1,9 @@
 //! What every page has around its content: head, header, where its files are.
 
+use hallpass_session::base64url;
 use hallpass_session::time::UnixSeconds;
-use maud::{DOCTYPE, Markup, html};
+use hmac_sha256::Hash;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::settings::PortalSettings;
 use super::words;
@@ -23,6 +25,8 @@ pub(super) struct Frame<'a> {
     pub(super) title: &'a str,
     /// Whether the page has something for `portal.js` to better.
     pub(super) script: Script,
+    /// Where its looks come from.
+    pub(super) style: Style,
     /// The page's one `main` element.
     pub(super) main: Markup,
 }
@@ -34,6 +38,32 @@ pub(super) enum Script {
     Loaded,
     /// It has no use for it.
     Absent,
+}
+
+/// Where a page's looks come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// The portal's files.
+    Linked,
+    /// The page itself: it is shown where none of the edge's paths is served.
+    Within,
+}
+
+/// The looks of a page that has to do without files, in `portal.css`'s colours.
+const STYLE_WITHIN: &str = "body{margin:0;background:#f6f7f9;color:#16191d;\
+    font:1rem/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Noto Sans\",sans-serif}\
+    main{max-inline-size:36rem;margin-inline:auto;padding:clamp(2rem,12vh,7rem) 1rem 3rem}\
+    h1{margin:0;font-size:1.75rem;line-height:1.2}.lead,.fine{color:#545c68}.lead{margin:.5rem 0 0}\
+    .fine{margin:2rem 0 0;font-size:.875rem}code{white-space:nowrap}\
+    @media(prefers-color-scheme:dark){body{background:#101317;color:#e8ebef}.lead,.fine{color:#a4adba}}";
+
+/// The policy of a page whose looks are within it: nothing else is loaded.
+pub(super) fn policy_within() -> String {
+    let hash = base64url::encode(&Hash::hash(STYLE_WITHIN.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}='; form-action 'none'; base-uri 'none'; \
+         frame-ancestors 'none'"
+    )
 }
 
 impl Frame<'_> {
@@ -49,19 +79,31 @@ impl Frame<'_> {
                     meta name="robots" content="noindex";
                     meta name="referrer" content="same-origin";
                     title { (self.title) @if !self.site().is_empty() { " – " (self.site()) } }
-                    link rel="icon" type="image/svg+xml" href=(asset("icon.svg"));
-                    link rel="stylesheet" href=(asset("portal.css"));
-                    @if self.settings.brand_color.is_some() {
-                        link rel="stylesheet" href=(asset(BRAND_CSS));
-                    }
-                    @if self.script == Script::Loaded {
-                        script type="module" src=(asset("portal.js")) {}
+                    @match self.style {
+                        Style::Linked => { (self.links()) }
+                        Style::Within => { style { (PreEscaped(STYLE_WITHIN)) } }
                     }
                 }
-                body { (self.header()) (self.main) }
+                body {
+                    @if self.style == Style::Linked { (self.header()) }
+                    (self.main)
+                }
             }
         }
         .into_string()
+    }
+
+    fn links(&self) -> Markup {
+        html! {
+            link rel="icon" type="image/svg+xml" href=(asset("icon.svg"));
+            link rel="stylesheet" href=(asset("portal.css"));
+            @if self.settings.brand_color.is_some() {
+                link rel="stylesheet" href=(asset(BRAND_CSS));
+            }
+            @if self.script == Script::Loaded {
+                script type="module" src=(asset("portal.js")) {}
+            }
+        }
     }
 
     fn site(&self) -> &str {

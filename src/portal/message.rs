@@ -6,7 +6,7 @@
 use hallpass_session::refusal::Refusal;
 use maud::{Markup, html};
 
-use super::frame::{Frame, PORTAL_PATH, Script};
+use super::frame::{self, Frame, PORTAL_PATH, Script, Style};
 use super::settings::{Href, PortalSettings};
 use super::words;
 
@@ -83,9 +83,26 @@ impl MessagePage<'_> {
             settings: self.settings,
             title: words.title,
             script: Script::Absent,
+            style: self.style(),
             main,
         };
         frame.render()
+    }
+
+    /// The policy the document is sent with.
+    pub(crate) fn content_security_policy(&self) -> String {
+        match self.style() {
+            Style::Linked => self.settings.content_security_policy(),
+            Style::Within => frame::policy_within(),
+        }
+    }
+
+    /// Under another host, and with wrong settings, the portal's files are refused as well.
+    fn style(&self) -> Style {
+        match self.message {
+            Message::Misconfigured | Message::Refused(Refusal::HostUnknown) => Style::Within,
+            _ => Style::Linked,
+        }
     }
 
     fn next(&self, next: Next) -> Markup {
@@ -117,7 +134,7 @@ impl Message {
             ),
             Self::UpstreamUnavailable => say(
                 "The site does not answer",
-                "You are still signed in. Please try again in a moment.",
+                "Please try again in a moment. If you are signed in, you stay so.",
                 Next::TryAgain,
             ),
             Self::Misconfigured => say(
@@ -215,7 +232,7 @@ fn refused(refusal: Refusal) -> Words {
         ),
         Refusal::MethodRefused => say(
             "That cannot be done here",
-            "The address is right, but not for what was asked of it.",
+            "The address is right, but it cannot be opened in this way.",
             Next::Home,
         ),
         Refusal::HostUnknown => say(
@@ -262,6 +279,20 @@ mod tests {
             !html.contains("<script"),
             "a message has no use for a script"
         );
+    }
+
+    #[test]
+    fn page_without_files_has_its_looks_within() {
+        for message in [
+            Message::Misconfigured,
+            Message::Refused(Refusal::HostUnknown),
+        ] {
+            let html = render(message, "/", "req-1");
+            assert!(html.contains("<style>body{"), "{html}");
+            assert!(!html.contains("href="), "{html}");
+        }
+        let html = render(Message::NotFound, "/", "req-1");
+        assert!(!html.contains("<style"), "{html}");
     }
 
     #[test]

@@ -132,6 +132,41 @@ for (const { name, raw } of RUNTIMES) {
       assert.match(answer.text, /<h1>/);
     });
 
+    test("each page of the edge's own tells browsers what it may not do", async () => {
+      const page = [["Accept", "text/html"], ["Origin", gate.origin]];
+      const pages = [
+        ["GET", "/.session/", 200],
+        ["GET", "/public/a%2fb", 400],
+        ["GET", "/admin/x", 403],
+        ["GET", "/.session/nothing", 404],
+        ["POST", "/.session/sign-out", 200],
+      ];
+      for (const [method, path, status] of pages) {
+        const destination = ["Sec-Fetch-Dest", "document"];
+        const answer = await gate.withCookie(gate.issuer.token(), { method, path, headers: [...page, destination] });
+        assert.deepEqual([answer.status, answer.headers["content-type"]], [status, "text/html; charset=utf-8"], path);
+        const policy = answer.headers["content-security-policy"].split(/; ?/);
+        for (const part of ["default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"]) {
+          assert.ok(policy.includes(part), `${path}: ${policy}`);
+        }
+        assert.ok(!/unsafe-|data:|\*|https?:/.test(policy.join()), `${path}: ${policy}`);
+        const { headers } = answer;
+        assert.deepEqual(
+          [headers["x-content-type-options"], headers["x-frame-options"], headers["referrer-policy"]],
+          ["nosniff", "DENY", "same-origin"],
+          path,
+        );
+        assert.equal(headers["cross-origin-opener-policy"], "same-origin", path);
+        assert.match(headers["cache-control"], /no-store/, path);
+        assert.doesNotMatch(answer.text, /<script(?![^>]* src=)| on[a-z]+=| style=/, path);
+      }
+      for (const file of ["portal.css", "portal.js", "icon.svg", "brand.css"]) {
+        const { status, headers } = await gate.send({ path: `/.session/assets/${file}` });
+        assert.deepEqual([status, headers["x-content-type-options"]], [200, "nosniff"], file);
+        assert.equal(headers["content-security-policy"], "default-src 'none'", file);
+      }
+    });
+
     test("edge refuses hosts it does not serve", async () => {
       for (const host of [
         "evil.example",

@@ -1,6 +1,6 @@
 //! The index of rules and attacks, `tests/vectors/rows.toml`: which test covers which.
 //!
-//! It holds when every row of the attack catalogue that concerns tokens and credentials has a test,
+//! It holds when every row of the attack catalogue that concerns tokens and requests has a test,
 //! every word of §1 and §2 of docs/protocol.md is quoted by a rule that has one (or is listed as
 //! prose that rules nothing), and every test it names exists. So neither a rule nor a test can come
 //! or go alone.
@@ -17,13 +17,13 @@ use crate::{vectors, workspace};
 
 const INDEX: &str = "tests/vectors/rows.toml";
 const PROTOCOL: &str = "docs/protocol.md";
-/// Rows of the catalogue that concern tokens, claims and credentials: letter, first, last.
+/// Rows of the catalogue that concern tokens, credentials and requests: letter, first, last.
 const ROWS: [(char, u8, u8); 5] = [
     ('A', 1, 18),
     ('B', 1, 12),
     ('C', 1, 10),
-    ('D', 1, 3),
-    ('D', 9, 11),
+    ('D', 1, 11),
+    ('E', 1, 15),
 ];
 /// Begins a reference to a set of vectors in place of a test.
 const SET: &str = "cargo xtask vectors --set ";
@@ -48,11 +48,11 @@ struct Rule {
 /// A row of the attack catalogue.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
-    id: String,
+pub(crate) struct Row {
+    pub(crate) id: String,
     /// What is attempted.
-    attack: String,
-    tests: Vec<String>,
+    pub(crate) attack: String,
+    pub(crate) tests: Vec<String>,
 }
 
 /// Checks the index.
@@ -60,8 +60,7 @@ struct Row {
 /// # Errors
 /// Names everything that is not as it must be.
 pub(crate) fn check() -> Result<()> {
-    let text = fs::read_to_string(workspace::in_root(INDEX)).context(INDEX)?;
-    let index: Index = toml::from_str(&text).context(INDEX)?;
+    let index = read()?;
     let protocol = fs::read_to_string(workspace::in_root(PROTOCOL)).context(PROTOCOL)?;
     let mut faults = rows_without_test(&index.row);
     faults.extend(words_without_rule(&index, chapters(&protocol)));
@@ -70,6 +69,20 @@ pub(crate) fn check() -> Result<()> {
         bail!("{INDEX}:\n  {}", faults.join("\n  "));
     }
     Ok(())
+}
+
+/// The rows that concern requests: what the built edge is put to.
+///
+/// # Errors
+/// When the index cannot be read.
+pub(crate) fn of_the_edge() -> Result<Vec<Row>> {
+    let rows = read()?.row.into_iter();
+    Ok(rows.filter(|row| row.id.starts_with(['D', 'E'])).collect())
+}
+
+fn read() -> Result<Index> {
+    let text = fs::read_to_string(workspace::in_root(INDEX)).context(INDEX)?;
+    toml::from_str(&text).context(INDEX)
 }
 
 fn rows_without_test(rows: &[Row]) -> Vec<String> {
@@ -222,7 +235,7 @@ mod tests {
             tests: tests.iter().map(|&test| test.to_owned()).collect(),
         };
         let missing = rows_without_test(&[row("A1", &["x"]), row("A2", &[])]);
-        assert_eq!(missing.len(), 45);
+        assert_eq!(missing.len(), 65);
         assert_eq!(missing[0], "A2 has no test");
     }
 

@@ -8,6 +8,7 @@ mod api;
 mod parts;
 mod smoke;
 mod summary;
+mod tally;
 
 use std::time::Instant;
 

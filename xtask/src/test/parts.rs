@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use super::api;
 use super::smoke;
 use super::summary::{self, Totals};
+use super::tally;
 use crate::needs::{
     self, Need, browser, cargo_tool, nginx, node, schemathesis, toolchain, valgrind,
 };
@@ -20,6 +21,8 @@ use crate::{
 
 /// Milliseconds after which one end-to-end test has hung: a journey with its waits takes seconds.
 const NODE_TEST_TIMEOUT_MS: u32 = 180_000;
+/// Writes down each test that ran.
+const TALLY: &str = "tests/e2e/harness/tally.mjs";
 
 /// One part of the test run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -155,7 +158,10 @@ impl Part {
                     ("HALLPASS_VECTORS", vectors::program()?),
                     ("HALLPASS_NGINX", nginx),
                 ];
-                vec![end_to_end("tests/e2e", &more)?]
+                vec![
+                    end_to_end("tests/e2e", &more)?,
+                    Run::Look("rows of the catalogue", tally::report),
+                ]
             }
             Self::Browser => {
                 ensure(vec![Box::new(browser::Chromium)])?;
@@ -298,6 +304,13 @@ fn end_to_end(folder: &'static str, more: &[(&str, PathBuf)]) -> Result<Run> {
     build::edge()?;
     let mut command = node::command()?;
     command.args(["--test", "--test-reporter=spec"]);
+    command.arg("--test-reporter-destination=stdout");
+    command.arg(format!(
+        "--test-reporter={}",
+        workspace::in_root(TALLY).display()
+    ));
+    let lines = tally::lines()?.display().to_string();
+    command.arg(format!("--test-reporter-destination={lines}"));
     command.arg(format!("--test-timeout={NODE_TEST_TIMEOUT_MS}"));
     // Files mostly wait for tokens to end, each on ports and state of its own.
     command.arg("--test-concurrency=2");
