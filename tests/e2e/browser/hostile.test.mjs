@@ -43,7 +43,8 @@ describe("hostile strings in a browser", () => {
   const built = () =>
     ada.page.evaluate(() => {
       const attributes = (element) => [...element.attributes].map(({ name }) => name).join(" ");
-      const elements = [...document.querySelectorAll("*")];
+      // Names that read alike are numbered, and many a hostile one does once it is cleaned.
+      const elements = [...document.querySelectorAll("*:not(.nth)")];
       return elements.map((element) => `${element.localName} ${attributes(element)}`).join("\n");
     });
   const show = async (field, strings) => {
