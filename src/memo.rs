@@ -235,8 +235,8 @@ mod tests {
         for number in 0..10_usize {
             memo.keep(&format!("{number}{}", &long[1..]), Rc::clone(&token));
             for generation in [&memo.young, &memo.old] {
-                let each = |(text, token): (&Box<str>, &Rc<VerifiedToken>)| bytes_of(text, token);
-                let bytes: usize = generation.tokens.iter().map(each).sum();
+                let tokens = generation.tokens.iter();
+                let bytes: usize = tokens.map(|(text, token)| bytes_of(text, token)).sum();
                 assert!(bytes == generation.bytes && bytes <= MAX_BYTES, "{bytes}");
             }
         }
