@@ -92,10 +92,10 @@ pub(super) struct KeyName {
 /// What a key is bound to.
 #[derive(Args)]
 pub(super) struct KeyPlace {
-    /// Issuer of the service, if the settings file does not say
+    /// Issuer of the service; goes before the settings file
     #[arg(long, env = "HALLPASS_ISSUER", value_name = "URL")]
     issuer: Option<String>,
-    /// File with the master key that seals the keys, if the settings file does not say
+    /// File with the master key that seals the keys; goes before the settings file
     #[arg(long, env = "HALLPASS_MASTER_KEY_FILE", value_name = "FILE")]
     master_key_file: Option<PathBuf>,
 }

@@ -52,10 +52,10 @@ pub(super) struct MintArguments {
     /// Its place in the revocation list (`idx`) [default: the last one, which no session comes to]
     #[arg(long, value_name = "NUMBER")]
     idx: Option<u32>,
-    /// Audience, if the settings file does not say (`aud`)
+    /// Audience (`aud`); goes before the settings file
     #[arg(long, env = "HALLPASS_AUDIENCE", value_name = "NAME")]
     audience: Option<String>,
-    /// Whether users are real, if the settings file does not say
+    /// Whether users are real; goes before the settings file
     #[arg(long, env = "HALLPASS_ENVIRONMENT", value_name = "ENVIRONMENT")]
     environment: Option<Environment>,
     /// Sign real users in, in production: the token can neither be renewed nor ended

@@ -53,7 +53,7 @@ const COMMAND_CONNECTIONS: u32 = 1;
     max_term_width = 100
 )]
 #[command(
-    after_help = "Exit codes: 0 done, 1 no, 2 wrong usage, 3 the database cannot be reached."
+    after_help = "Begin with `hallpass init --help`; `hallpass doctor` says what is wrong.\n\nExit codes: 0 done, 1 no, 2 wrong usage, 3 the database or the URL cannot be reached."
 )]
 struct Arguments {
     #[command(flatten)]
@@ -108,6 +108,9 @@ enum Command {
     /// and --host; for trying out, --environment development is enough. Settings given by flag or
     /// environment are written into hallpass.toml, but not the database's URL from the environment.
     #[command(
+        mut_arg("environment", |argument| argument.help(
+            "Production refuses what is only good for trying out [default here: production]"
+        )),
         after_help = "Example:\n  hallpass init --dir /etc/hallpass --service-url https://sessions.example --host app.example"
     )]
     Init(Box<init::InitArguments>),

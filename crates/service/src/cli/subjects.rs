@@ -15,7 +15,7 @@ use crate::store::{AuditEntry, Event, SessionHeld, Store};
 pub(super) enum SubjectsCommand {
     /// Write everything held on a subject as JSON
     Export {
-        /// Whom
+        /// Whom, as the app named them at sign-in
         subject: String,
     },
     /// End a subject's sessions and forget the subject
@@ -23,7 +23,7 @@ pub(super) enum SubjectsCommand {
     /// What stays: of each revocation the session's id and index, until the list no longer needs
     /// them; of events and the audit log what happened, without whom. Backups are not touched.
     Erase {
-        /// Whom
+        /// Whom, as the app named them at sign-in
         subject: String,
         /// Do not ask
         #[arg(long)]

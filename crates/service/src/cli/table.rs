@@ -31,13 +31,13 @@ pub(super) enum TableCommand {
 /// How long what is kept.
 #[derive(clap::Args)]
 pub(super) struct RetentionGiven {
-    /// Days for which ended sessions are kept, if the settings file does not say [default: 30]
+    /// Days for which ended sessions are kept, 0 to 3650; goes before the settings file [default: 30]
     #[arg(long, env = "HALLPASS_ENDED_RETAIN_DAYS", value_name = "DAYS")]
     ended_retain_days: Option<u64>,
-    /// Days for which addresses are kept, if the settings file does not say [default: 90]
+    /// Days for which addresses are kept, 0 to 3650; goes before the settings file [default: 90]
     #[arg(long, env = "HALLPASS_ADDRESS_RETAIN_DAYS", value_name = "DAYS")]
     address_retain_days: Option<u64>,
-    /// Seconds for which the list keeps entries, if the settings file does not say [default: 3600]
+    /// Seconds for which the list keeps entries past their end; goes before the settings file [default: 3600]
     #[arg(long, env = "HALLPASS_LIST_RETAIN_SECS", value_name = "SECS")]
     list_retain_secs: Option<u64>,
 }

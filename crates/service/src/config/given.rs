@@ -40,28 +40,28 @@ pub struct GivenSettings {
     /// Share of that life that may be cut off at random, 0 to 5 percent [default: 5]
     #[arg(long, env = "HALLPASS_TOKEN_JITTER_PERCENT", value_name = "PERCENT")]
     pub token_jitter_percent: Option<u8>,
-    /// Longest life of a session in seconds, at most 400 days [default: 2592000, 30 days]
+    /// Longest life of a session in seconds, 2 to 34560000 (400 days) [default: 2592000, 30 days]
     #[arg(long, env = "HALLPASS_SESSION_ABSOLUTE_SECS", value_name = "SECS")]
     pub session_absolute_secs: Option<u64>,
-    /// Seconds after which an unused session ends [default: 604800, 7 days]
+    /// Seconds after which an unused session ends, `token_lifetime_secs` to 34560000 [default: 604800, 7 days]
     #[arg(long, env = "HALLPASS_SESSION_IDLE_SECS", value_name = "SECS")]
     pub session_idle_secs: Option<u64>,
     /// Seconds in which a late renewal token is tolerated, 0 to 300 [default: 10]
     #[arg(long, env = "HALLPASS_RENEWAL_GRACE_SECS", value_name = "SECS")]
     pub renewal_grace_secs: Option<u64>,
-    /// Most live sessions of one subject; the oldest end for new ones [default: unlimited]
+    /// Most live sessions of one subject, at least 1; the oldest end for new ones [default: unlimited]
     #[arg(long, env = "HALLPASS_SESSIONS_PER_SUBJECT_MAX", value_name = "COUNT")]
     pub sessions_per_subject_max: Option<u32>,
-    /// Days for which ended sessions are shown to their user [default: 30]
+    /// Days for which ended sessions are shown to their user, 0 to 3650 [default: 30]
     #[arg(long, env = "HALLPASS_ENDED_RETAIN_DAYS", value_name = "DAYS")]
     pub ended_retain_days: Option<u64>,
-    /// Days for which addresses are kept [default: 90]
+    /// Days for which addresses are kept, 0 to 3650 [default: 90]
     #[arg(long, env = "HALLPASS_ADDRESS_RETAIN_DAYS", value_name = "DAYS")]
     pub address_retain_days: Option<u64>,
     /// Whether addresses are kept whole or as their network, /24 or /48 [default: full]
     #[arg(long, env = "HALLPASS_ADDRESS_PRECISION", value_name = "PRECISION")]
     pub address_precision: Option<AddressPrecision>,
-    /// Seconds for which the list keeps entries past their end [default: 3600]
+    /// Seconds for which the list keeps entries past their end, 0 to 86400 [default: 3600]
     #[arg(long, env = "HALLPASS_LIST_RETAIN_SECS", value_name = "SECS")]
     pub list_retain_secs: Option<u64>,
     /// File with 32 bytes in base64url that seal the keys in the table; production demands it
@@ -70,22 +70,22 @@ pub struct GivenSettings {
     /// Database connections, 1 to 256, beside the one that writes in order [default: 16]
     #[arg(long, env = "HALLPASS_POOL_CONNECTIONS_MAX", value_name = "COUNT")]
     pub pool_connections_max: Option<u32>,
-    /// Longest request body in bytes [default: 65536]
+    /// Longest request body in bytes, 8192 to 1048576 [default: 65536]
     #[arg(long, env = "HALLPASS_REQUEST_BODY_MAX_BYTES", value_name = "BYTES")]
     pub request_body_max_bytes: Option<usize>,
-    /// Milliseconds after which a request is given up, long-polls apart [default: 10000]
+    /// Milliseconds after which a request is given up, long-polls apart, 100 to 120000 [default: 10000]
     #[arg(long, env = "HALLPASS_REQUEST_TIMEOUT_MS", value_name = "MS")]
     pub request_timeout_ms: Option<u64>,
     /// TLS certificate with its chain (PEM); `tls_key` goes with it. Read anew on SIGHUP
     #[arg(long, env = "HALLPASS_TLS_CERTIFICATE", value_name = "FILE")]
     pub tls_certificate: Option<PathBuf>,
-    /// Private key of that certificate (PEM)
+    /// Private key of that certificate (PEM). Read anew on SIGHUP
     #[arg(long, env = "HALLPASS_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
     /// Where events are posted to; `webhook_secret_file` goes with it [default: none]
     #[arg(long, env = "HALLPASS_WEBHOOK_URL", value_name = "URL")]
     pub webhook_url: Option<String>,
-    /// File with the secret that signs them, in base64. Read anew on SIGHUP
+    /// File with the secret that signs them: base64 of at least 24 bytes. Read anew on SIGHUP
     #[arg(long, env = "HALLPASS_WEBHOOK_SECRET_FILE", value_name = "FILE")]
     pub webhook_secret_file: Option<PathBuf>,
     /// Address where `/metrics` answers without a credential [default: none]

@@ -281,6 +281,7 @@ async fn travel(format: &str) -> Journey {
         &["keys", "list", "--json"],
         &["sessions", "list", "--ended"],
         &["config", "print"],
+        &["doctor"],
     ] {
         journey.run(folder.path(), report);
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Output;
 
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::get;
 use hmac_sha256::HMAC;
 use serde_json::{Value, json};
@@ -481,6 +481,28 @@ async fn faults_of_what_runs_at_a_url_are_found() {
         codes(service(good, huge), None).await,
         ["deployment_unreachable"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credential_is_never_sent_in_clear_to_another_machine() {
+    let folder = folder();
+    let told = async |headers: HeaderMap| {
+        let unlocked = headers.contains_key("hallpass-diagnostics");
+        json!({"status": if unlocked { "credential seen" } else { "ok" }}).to_string()
+    };
+    let routes = Router::new().route("/.session/health", get(told));
+    let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
+    // Not one of the names that are this machine for sure.
+    let url = format!("http://127.0.0.2:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(hallpass_service::http::serve(
+        listener,
+        routes,
+        std::future::pending(),
+    ));
+
+    let found = asked(folder.path(), &[&url], Some("secret")).await;
+
+    assert_eq!(found, (1, vec!["url_in_clear".to_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

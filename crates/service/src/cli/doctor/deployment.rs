@@ -61,6 +61,8 @@ struct Deployment<'a> {
     /// As the operator wrote it, without a slash at its end.
     url: &'a str,
     seen: Option<&'a TableSeen>,
+    /// What unlocks the edge's diagnostics, if it may be sent.
+    diagnostic: Option<String>,
 }
 
 /// Asks what runs at `url`.
@@ -75,16 +77,24 @@ pub(super) async fn look(
 ) -> Result<(), CommandError> {
     let uri = parse(url)?;
     findings.looked_at(url);
-    if uri.scheme_str() == Some("http") && !is_local(&uri) {
+    let in_clear = uri.scheme_str() == Some("http") && !is_local(&uri);
+    if in_clear {
         findings.warning(
             "url_in_clear",
-            format!("{url} is asked without TLS: whoever is on the way reads credentials"),
+            format!("{url} is asked without TLS, and so without any credential"),
             "name it by https://",
         );
     }
+    let diagnostic = std::env::var(DIAGNOSTIC_CREDENTIAL).ok();
+    let diagnostic = diagnostic.filter(|credential| !credential.is_empty() && !in_clear);
     let client = Client::of(uri).map_err(CommandError::No)?;
     let url = url.trim_end_matches('/');
-    let deployment = Deployment { client, url, seen };
+    let deployment = Deployment {
+        client,
+        url,
+        seen,
+        diagnostic,
+    };
     if let Err(problem) = deployment.look(findings).await {
         findings.unreachable(
             "deployment_unreachable",
@@ -98,10 +108,9 @@ pub(super) async fn look(
 impl Deployment<'_> {
     async fn look(&self, findings: &mut Findings) -> Result<(), String> {
         let clock = SystemClock::default();
-        let diagnostic = std::env::var(DIAGNOSTIC_CREDENTIAL).ok();
-        let diagnostic = diagnostic.filter(|credential| !credential.is_empty());
+        let diagnostic = self.diagnostic.as_deref();
         let before_ms = clock.unix_ms();
-        let answer = self.get("/.session/health", diagnostic.as_deref()).await?;
+        let answer = self.get("/.session/health", diagnostic).await?;
         let after_ms = clock.unix_ms();
         if let Some(theirs_ms) = date_ms(&answer.headers) {
             let reading = ClockReading {

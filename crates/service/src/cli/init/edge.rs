@@ -56,7 +56,7 @@ impl EdgeArguments {
             ))
         };
         let service_url = match self.service_url {
-            Some(url) => url,
+            Some(url) => url.trim_end_matches('/').to_owned(),
             None if is_development => DEVELOPMENT_ISSUER.to_owned(),
             None => return Err(demanded("--service-url", "https://sessions.example")),
         };
