@@ -26,7 +26,8 @@ CREATE TABLE sessions (
     amr            TEXT NOT NULL,             -- how the user signed in: JSON array of strings
     ext            TEXT                       -- the app's own claims: JSON object, at most 1024 bytes
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-CREATE INDEX sessions_by_subject ON sessions (subject, created_at);
+CREATE INDEX sessions_by_subject ON sessions (subject, created_at, sid);
+CREATE INDEX sessions_by_creation ON sessions (created_at, sid);
 CREATE INDEX sessions_by_idx ON sessions (idx);
 CREATE INDEX sessions_by_end ON sessions (ends_at);
 
@@ -65,7 +66,7 @@ CREATE TRIGGER revocations_are_append_only BEFORE UPDATE ON revocations
     FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'a revocation is never updated';
 
 -- The head of the revocation log: one row, locked by every revoking transaction until it commits,
--- so that numbers are commit order.
+-- so that numbers are commit order. So are those of `audit` and `events`.
 CREATE TABLE head (
     id             BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
     seq            BIGINT NOT NULL,           -- number of the newest entry
@@ -73,6 +74,8 @@ CREATE TABLE head (
     began          BIGINT NOT NULL,           -- first second of that epoch
     keys_seq       BIGINT NOT NULL,           -- number of the last change of any key, 0 before the first
     adopt_until    BIGINT NOT NULL,           -- until this second a renewal ahead of the table is adopted; 0: never
+    audit_id       BIGINT NOT NULL,           -- number of the newest line of `audit`
+    event_id       BIGINT NOT NULL,           -- number of the newest of `events`
     restored_at    BIGINT NOT NULL            -- when the backup was taken that waits for its recovery; 0: none does
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
@@ -124,23 +127,25 @@ CREATE TABLE idempotency (
     expires_at     BIGINT NOT NULL            -- second from which the key may be used anew
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 CREATE INDEX idempotency_by_end ON idempotency (expires_at);
+CREATE INDEX idempotency_by_session ON idempotency (sid);
 
 -- What operators and their programs did. Append-only.
 CREATE TABLE audit (
-    id             BIGINT NOT NULL PRIMARY KEY,  -- running number, taken while `head` is locked
+    id             BIGINT NOT NULL PRIMARY KEY,  -- running number, from `head`
     at             BIGINT NOT NULL,           -- second in which it was done
     actor          TEXT NOT NULL,             -- credential, or user of the machine for a command
     action         TEXT NOT NULL,             -- what was done, in one word
-    target         TEXT,                      -- to what; NULL: to everything
+    target         VARCHAR(255),              -- to what; NULL: to everything
     detail         TEXT,                      -- more of it: JSON object
     ip             TEXT,                      -- where it was asked from; NULL: unknown or forgotten
     request_id     TEXT                       -- the request that asked for it
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-CREATE INDEX audit_by_time ON audit (at);
+CREATE INDEX audit_by_time ON audit (at, id);
+CREATE INDEX audit_by_target ON audit (target);
 
 -- What apps are told about sessions. Append-only.
 CREATE TABLE events (
-    id             BIGINT NOT NULL PRIMARY KEY,  -- running number, taken while `head` is locked
+    id             BIGINT NOT NULL PRIMARY KEY,  -- running number, from `head`
     at             BIGINT NOT NULL,           -- second in which it happened
     kind           VARCHAR(64) NOT NULL,      -- what happened, in one word
     sid            VARBINARY(16),             -- the session; NULL: not about one

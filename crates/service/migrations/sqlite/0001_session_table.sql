@@ -26,7 +26,8 @@ CREATE TABLE sessions (
     amr            TEXT    NOT NULL,          -- how the user signed in: JSON array of strings
     ext            TEXT                       -- the app's own claims: JSON object, at most 1024 bytes
 ) STRICT;
-CREATE INDEX sessions_by_subject ON sessions (subject, created_at);
+CREATE INDEX sessions_by_subject ON sessions (subject, created_at, sid);
+CREATE INDEX sessions_by_creation ON sessions (created_at, sid);
 CREATE INDEX sessions_by_idx ON sessions (idx);
 CREATE INDEX sessions_by_end ON sessions (ends_at);
 
@@ -69,7 +70,7 @@ BEGIN
 END;
 
 -- The head of the revocation log: one row, locked by every revoking transaction until it commits,
--- so that numbers are commit order.
+-- so that numbers are commit order. So are those of `audit` and `events`.
 CREATE TABLE head (
     id             INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     seq            INTEGER NOT NULL,          -- number of the newest entry
@@ -77,6 +78,8 @@ CREATE TABLE head (
     began          INTEGER NOT NULL,          -- first second of that epoch
     keys_seq       INTEGER NOT NULL,          -- number of the last change of any key, 0 before the first
     adopt_until    INTEGER NOT NULL,          -- until this second a renewal ahead of the table is adopted; 0: never
+    audit_id       INTEGER NOT NULL,          -- number of the newest line of `audit`
+    event_id       INTEGER NOT NULL,          -- number of the newest of `events`
     restored_at    INTEGER NOT NULL           -- when the backup was taken that waits for its recovery; 0: none does
 ) STRICT;
 
@@ -128,10 +131,11 @@ CREATE TABLE idempotency (
     expires_at     INTEGER NOT NULL           -- second from which the key may be used anew
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX idempotency_by_end ON idempotency (expires_at);
+CREATE INDEX idempotency_by_session ON idempotency (sid);
 
 -- What operators and their programs did. Append-only.
 CREATE TABLE audit (
-    id             INTEGER NOT NULL PRIMARY KEY, -- running number, taken while `head` is locked
+    id             INTEGER NOT NULL PRIMARY KEY, -- running number, from `head`
     at             INTEGER NOT NULL,          -- second in which it was done
     actor          TEXT    NOT NULL,          -- credential, or user of the machine for a command
     action         TEXT    NOT NULL,          -- what was done, in one word
@@ -140,11 +144,12 @@ CREATE TABLE audit (
     ip             TEXT,                      -- where it was asked from; NULL: unknown or forgotten
     request_id     TEXT                       -- the request that asked for it
 ) STRICT;
-CREATE INDEX audit_by_time ON audit (at);
+CREATE INDEX audit_by_time ON audit (at, id);
+CREATE INDEX audit_by_target ON audit (target);
 
 -- What apps are told about sessions. Append-only.
 CREATE TABLE events (
-    id             INTEGER NOT NULL PRIMARY KEY, -- running number, taken while `head` is locked
+    id             INTEGER NOT NULL PRIMARY KEY, -- running number, from `head`
     at             INTEGER NOT NULL,          -- second in which it happened
     kind           TEXT    NOT NULL,          -- what happened, in one word
     sid            BLOB,                      -- the session; NULL: not about one

@@ -67,6 +67,8 @@ pub static TABLES: [Table; 12] = [
             number("began"),
             number("keys_seq"),
             number("adopt_until"),
+            number("audit_id"),
+            number("event_id"),
             number("restored_at"),
         ],
         key: "id",

@@ -4,7 +4,7 @@
 //! into one batch, in the order asked. That it did is told by the clock: the store reads it once a
 //! transaction, once a renewal, once a revocation.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,9 +24,9 @@ use sqlx::{AnyConnection, Connection, Row};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-const FIREFOX: [u8; 32] = [1; 32];
+pub(crate) const FIREFOX: [u8; 32] = [1; 32];
 const CHROME: [u8; 32] = [2; 32];
-const SIGNED_OUT: Cause = Cause {
+pub(crate) const SIGNED_OUT: Cause = Cause {
     by: EndedBy::User,
     reason: "signed_out",
 };
@@ -46,21 +46,26 @@ impl Clock for CountingClock {
     }
 }
 
-/// A table with sessions 1, 2, 3 and so on.
-struct Fixture {
-    folder: TempDir,
-    store: Arc<SqlStore>,
+/// A table with sessions 1, 2, 3 and so on, without a service.
+pub(crate) struct Fixture {
+    pub(crate) folder: TempDir,
+    pub(crate) store: Arc<SqlStore>,
     clock: Arc<CountingClock>,
 }
 
 impl Fixture {
     async fn with_sessions(count: u8) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::at(&folder.path().join("journal"));
+        journal.open().unwrap();
+        Self::in_folder(folder, journal, count).await
+    }
+
+    /// The same with a journal of the test's own.
+    pub(crate) async fn in_folder(folder: TempDir, journal: Journal, count: u8) -> Self {
         let clock = Arc::new(CountingClock::default());
         let shared: Arc<dyn Clock> = clock.clone();
         let url = format!("sqlite://{}", folder.path().join("table.db").display());
-        let journal = Journal::at(&folder.path().join("journal"));
-        journal.open().unwrap();
         let store = SqlStore::open_with_journal(&url, 2, shared, Some(journal));
         let store = Arc::new(store.await.unwrap());
         for number in 1..=count {
@@ -90,7 +95,7 @@ impl Fixture {
     }
 
     /// A renewal of a session by a browser that presents the token `branch` of a generation.
-    fn renew(
+    pub(crate) fn renew(
         &self,
         number: u8,
         presented: (u32, u8),
@@ -112,6 +117,10 @@ impl Fixture {
         self.clock.0.load(Ordering::Relaxed) - reads
     }
 
+    fn journal(&self) -> PathBuf {
+        self.folder.path().join("journal")
+    }
+
     async fn sql(&self) -> AnyConnection {
         let url = format!("sqlite://{}", self.folder.path().join("table.db").display());
         AnyConnection::connect(&url).await.unwrap()
@@ -127,27 +136,26 @@ impl Fixture {
         let branch: Vec<u8> = row.get(1);
         (row.get(0), branch[0], row.get(2))
     }
-
-    /// What the journal says was ended, and the numbers under which.
-    fn journalled(&self) -> Vec<(u64, Vec<String>)> {
-        let path: PathBuf = self.folder.path().join("journal");
-        let entries = journal::read(&path).unwrap().entries;
-        let ended = entries.into_iter().map(|entry| match entry {
-            Entry::Revoked(revoked) => {
-                let sids = revoked.sessions.into_iter().map(|session| session.sid);
-                (revoked.seq, sids.collect())
-            }
-            other => panic!("{other:?}"),
-        });
-        ended.collect()
-    }
 }
 
-fn sid(number: u8) -> Sid {
+/// What a journal says was ended, and the numbers under which.
+pub(crate) fn journalled(file: &Path) -> Vec<(u64, Vec<String>)> {
+    let entries = journal::read(file).unwrap().entries;
+    let ended = entries.into_iter().map(|entry| match entry {
+        Entry::Revoked(revoked) => {
+            let sids = revoked.sessions.into_iter().map(|session| session.sid);
+            (revoked.seq, sids.collect())
+        }
+        other => panic!("{other:?}"),
+    });
+    ended.collect()
+}
+
+pub(crate) fn sid(number: u8) -> Sid {
     [number; 16]
 }
 
-fn text(number: u8) -> String {
+pub(crate) fn text(number: u8) -> String {
     base64url::encode(&sid(number))
 }
 
@@ -166,7 +174,7 @@ fn from(ip: &str) -> Origin {
     }
 }
 
-fn session(number: u8) -> NewSession {
+pub(crate) fn session(number: u8) -> NewSession {
     NewSession {
         sid: sid(number),
         branch: [0; 8],
@@ -213,7 +221,7 @@ async fn sessions_of_one_batch_are_all_confirmed_in_one_transaction() {
         assert_eq!(table.confirmed(number).await, (1, number, address));
     }
     assert!(matches!(answers[40], Ok(Renewal::Unknown)));
-    assert_eq!(table.journalled(), []);
+    assert_eq!(journalled(&table.journal()), []);
 }
 
 #[tokio::test]
@@ -273,7 +281,7 @@ async fn replay_in_a_batch_ends_its_session_for_those_after_it_only() {
     assert_eq!(answered(&answers[2]), (true, branch((1, 7))));
     assert!(matches!(answers[3], Ok(Renewal::Revoked)));
     assert_eq!(table.confirmed(1).await, (1, 7, "192.0.2.7".to_owned()));
-    assert_eq!(table.journalled(), [(ended.seq, vec![text(1)])]);
+    assert_eq!(journalled(&table.journal()), [(ended.seq, vec![text(1)])]);
 }
 
 #[tokio::test]
@@ -305,7 +313,7 @@ async fn revocation_in_a_batch_ends_its_session_whether_asked_for_before_or_afte
         for answer in &answers[1..] {
             assert_eq!(answered(answer), (true, branch((1, 7))));
         }
-        assert_eq!(table.journalled().len(), 1);
+        assert_eq!(journalled(&table.journal()).len(), 1);
     }
 }
 
@@ -341,7 +349,7 @@ async fn confirmation_that_fails_fails_alone_and_nothing_is_done_twice() {
     for (number, generation) in [(1, 1), (2, 0), (3, 1)] {
         assert_eq!(table.confirmed(number).await.0, generation);
     }
-    assert_eq!(table.journalled(), [(ended.seq, vec![text(4)])]);
+    assert_eq!(journalled(&table.journal()), [(ended.seq, vec![text(4)])]);
     let log = "SELECT seq FROM head WHERE id = 1";
     let row = sqlx::query(log).fetch_one(&mut table.sql().await).await;
     assert_eq!(row.unwrap().get::<i64, _>(0), 1, "the batch took no number");

@@ -308,7 +308,7 @@ async fn thieves_are_found_by_whoever_is_second_and_nobody_else_is_signed_out(da
 
 async fn revocations_of_two_services_are_never_hidden_from_a_third(database: Database) {
     let reader = Running::start(database).await;
-    let writers = [reader.another().await, reader.another().await];
+    let writers = [reader.start_beside().await, reader.start_beside().await];
     let epoch = reader.poll("").await.list_header().position.epoch;
     let mut sessions = Vec::new();
     for number in 0..80 {
@@ -411,7 +411,7 @@ async fn revocation_that_must_wait_is_not_overtaken_by_a_later_one(database: Dat
 
 async fn revocation_through_one_service_wakes_the_polls_of_every_other(database: Database) {
     let writer = Running::start(database).await;
-    let readers = [writer.another().await, writer.another().await];
+    let readers = [writer.start_beside().await, writer.start_beside().await];
     let epoch = writer.poll("").await.list_header().position.epoch;
     let mut worst = std::time::Duration::ZERO;
     for _ in 0..5 {
@@ -447,7 +447,7 @@ async fn revocation_through_one_service_wakes_the_polls_of_every_other(database:
 
 async fn two_services_never_pass_the_limit_of_a_subject(database: Database) {
     let one = Running::start_with(database, "sessions_per_subject_max = 3").await;
-    let two = one.another().await;
+    let two = one.start_beside().await;
     let create = |running: &Running| {
         let requests: Vec<_> = (0..40)
             .map(|_| {

@@ -9,10 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::batches;
 use crate::command::{self, Served};
 use crate::database::{Database, Table, on_each_database, on_each_server};
 use crate::running::{Answer, Running, creation};
 use hallpass_databases::{Durability, Kind, Server};
+use hallpass_service::clock::SystemClock;
+use hallpass_service::journal::Journal;
+use hallpass_service::store::sql::SqlStore;
+use hallpass_service::store::{Selection, Store};
 use hallpass_session::wire::{Created, Problem, Renewed, Revoked};
 use reqwest::StatusCode;
 use serde_json::json;
@@ -20,6 +25,7 @@ use sqlx::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 /// As quick as a request may be given up.
 const QUICK: &str = "request_timeout_ms = 500";
@@ -112,6 +118,25 @@ async fn server_that_is_down_is_an_outage_that_ends_nobody(kind: Kind) {
     until(async || service.get("/readyz", "").await.status == StatusCode::OK).await;
 }
 
+async fn server_that_is_down_is_told_of_soon(kind: Kind) {
+    let own = Own::take(kind).await;
+    let service = own.start("").await;
+    let created = service.create("ada").await;
+    let show = format!("/v1/sessions/{}", created.session.sid);
+    own.server.stop().unwrap();
+
+    for _ in 0..2 {
+        let asked = Instant::now();
+        let answer = service.get(&show, &service.app).await;
+        answer.refused(503, "service_unavailable");
+        // Half a second in which one might come back, and a busy machine.
+        assert!(asked.elapsed() < Duration::from_secs(3));
+    }
+
+    own.server.start().unwrap();
+    until(async || service.get(&show, &service.app).await.status == StatusCode::OK).await;
+}
+
 async fn server_killed_amid_renewals_signs_nobody_out(kind: Kind) {
     let own = Own::take(kind).await;
     let service = Arc::new(own.start("").await);
@@ -190,14 +215,8 @@ async fn server_that_takes_no_writes_is_an_outage_of_writes_alone(kind: Kind) {
 }
 
 async fn answer_of_a_commit_that_is_lost_loses_nothing(kind: Kind) {
-    let database: hallpass_databases::Database<'static> =
-        Server::shared(kind).and_then(Server::new_database).unwrap();
-    let proxy = Proxy::to(database.server().port()).await;
-    let direct = format!(":{}/", database.server().port());
-    let through = database
-        .url()
-        .replace(&direct, &format!(":{}/", proxy.port));
-    let service = Running::start_in(Table::Served(database, through), "").await;
+    let (proxy, table) = Proxy::before_a_table(kind).await;
+    let service = Running::start_in(table, "").await;
     let (kept, ended) = (service.create("ada").await, service.create("ada").await);
 
     proxy.cut_after_the_next_commit();
@@ -230,6 +249,27 @@ async fn answer_of_a_commit_that_is_lost_loses_nothing(kind: Kind) {
     unknown.refused(503, "service_unavailable");
     assert!(proxy.has_cut());
     service.create("eve").await;
+}
+
+async fn revocation_is_in_the_journal_though_the_answer_of_its_commit_is_lost(kind: Kind) {
+    let (proxy, table) = Proxy::before_a_table(kind).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("journal");
+    let (clock, journal) = (Arc::new(SystemClock::default()), Journal::at(&file));
+    let url = table.url();
+    let store = SqlStore::open_with_journal(&url, 2, clock, Some(journal));
+    let store = store.await.unwrap();
+    store.create(batches::session(1)).await.unwrap();
+
+    proxy.cut_after_the_next_commit();
+    let ended = Selection::Session(batches::sid(1));
+    store.revoke(ended, batches::SIGNED_OUT).await.unwrap();
+
+    assert!(proxy.has_cut());
+    let journalled = batches::journalled(&file);
+    assert_eq!(journalled.len(), 1, "{journalled:?}");
+    assert_eq!(journalled[0].1, [batches::text(1)]);
+    store.close().await;
 }
 
 async fn lock_held_by_somebody_else_is_waited_for_and_harms_nothing(database: Database) {
@@ -293,9 +333,11 @@ async fn file_that_cannot_grow_is_an_outage_that_loses_nothing() {
 
 on_each_server! {
     server_that_is_down_is_an_outage_that_ends_nobody,
+    server_that_is_down_is_told_of_soon,
     server_killed_amid_renewals_signs_nobody_out,
     server_that_takes_no_writes_is_an_outage_of_writes_alone,
     answer_of_a_commit_that_is_lost_loses_nothing,
+    revocation_is_in_the_journal_though_the_answer_of_its_commit_is_lost,
 }
 
 on_each_database! {
@@ -309,6 +351,17 @@ struct Proxy {
 }
 
 impl Proxy {
+    /// Before a new table of the server that all tests share, which then leads through it.
+    async fn before_a_table(kind: Kind) -> (Self, Table) {
+        let database: hallpass_databases::Database<'static> =
+            Server::shared(kind).and_then(Server::new_database).unwrap();
+        let port = database.server().port();
+        let proxy = Self::to(port).await;
+        let (direct, through) = (format!(":{port}/"), format!(":{}/", proxy.port));
+        let url = database.url().replace(&direct, &through);
+        (proxy, Table::Served(database, url))
+    }
+
     async fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

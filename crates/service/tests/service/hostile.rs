@@ -327,7 +327,11 @@ impl Running {
         let options = SqliteConnectOptions::new().filename(self.table.file());
         let mut sql = SqliteConnection::connect_with(&options).await.unwrap();
         let tables: Vec<String> =
-            sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+            // What a process says of its edges is written beside requests, whatever they are.
+            sqlx::query_scalar(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'processes' \
+                 ORDER BY name",
+            )
                 .fetch_all(&mut sql)
                 .await
                 .unwrap();

@@ -34,6 +34,8 @@ mod in_force;
 #[cfg(test)]
 mod init;
 #[cfg(test)]
+mod journalling;
+#[cfg(test)]
 mod journey;
 #[cfg(test)]
 mod keys;

@@ -68,12 +68,6 @@ impl Running {
         Self::start_on(Arc::new(table), clock, given).await
     }
 
-    /// Starts another one beside this, on the same table.
-    pub(crate) async fn another(&self) -> Self {
-        let (table, clock) = (Arc::clone(&self.table), Arc::clone(&self.clock));
-        Self::start_on(table, clock, self.given.clone()).await
-    }
-
     async fn start_on(table: Arc<Table>, clock: Arc<ManualClock>, given: GivenSettings) -> Self {
         let settings = Settings::resolve(given.clone()).unwrap();
         let shared: Arc<dyn Clock> = clock.clone();

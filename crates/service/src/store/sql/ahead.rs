@@ -52,7 +52,7 @@ impl Transaction<'_> {
         static FIND: Statement = Statement::new(concat!(
             select_sessions!(
                 ", h.began, h.keys_seq, h.adopt_until",
-                "CROSS JOIN head h",
+                "JOIN head h ON h.id = 1",
                 "WHERE s.sid IN ("
             ),
             sixteen!("?"),

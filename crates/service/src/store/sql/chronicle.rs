@@ -26,15 +26,13 @@ impl Transaction<'_> {
         target: Option<String>,
         detail: Value,
     ) -> Result<(), StoreError> {
-        static NEWEST: Statement = Statement::new("SELECT COALESCE(MAX(id), 0) AS id FROM audit");
         static INSERT: Statement = Statement::new(
             "INSERT INTO audit (id, at, actor, action, target, detail, ip, request_id) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         );
-        let newest = number(&self.one(NEWEST.plain()).await?, "id")?;
         let actor = self.actor().clone();
         let insert = INSERT
-            .bind(newest + 1)
+            .bind(self.next_audit_id())
             .bind(self.now())
             .bind(&actor.name)
             .bind(action)
@@ -72,10 +70,9 @@ impl Transaction<'_> {
             "INSERT INTO events (id, at, kind, sid, subject, detail) \
              SELECT $1, $2, $3, sid, subject, $4 FROM sessions WHERE sid = $5",
         );
-        let mut newest = self.newest_event().await?;
         for sid in sids {
-            newest += 1;
-            let insert = INSERT.bind(newest).bind(self.now()).bind(kind.name());
+            let insert = INSERT.bind(self.next_event_id()).bind(self.now());
+            let insert = insert.bind(kind.name());
             self.execute(insert.bind(detail.to_string()).bind(sid))
                 .await?;
         }
@@ -86,16 +83,13 @@ impl Transaction<'_> {
     pub(super) async fn tell_all_ended(&mut self, before: UnixSeconds) -> Result<(), StoreError> {
         static INSERT: Statement =
             Statement::new("INSERT INTO events (id, at, kind, detail) VALUES ($1, $2, $3, $4)");
-        let newest = self.newest_event().await?;
         let detail = json!({"created_before": before.get()}).to_string();
         let kind = EventKind::AllEnded.name();
-        let insert = INSERT.bind(newest + 1).bind(self.now()).bind(kind);
+        let insert = INSERT
+            .bind(self.next_event_id())
+            .bind(self.now())
+            .bind(kind);
         self.execute(insert.bind(detail)).await.map(drop)
-    }
-
-    async fn newest_event(&mut self) -> Result<u64, StoreError> {
-        static NEWEST: Statement = Statement::new("SELECT COALESCE(MAX(id), 0) AS id FROM events");
-        number(&self.one(NEWEST.plain()).await?, "id")
     }
 }
 
@@ -105,9 +99,9 @@ pub(super) async fn audit(
     filter: &AuditFilter,
 ) -> Result<Vec<AuditEntry>, StoreError> {
     static ALL: Statement =
-        Statement::new("SELECT * FROM audit WHERE at >= $1 ORDER BY id DESC LIMIT $2");
+        Statement::new("SELECT * FROM audit WHERE at >= $1 ORDER BY at DESC, id DESC LIMIT $2");
     static OF_ACTION: Statement = Statement::new(
-        "SELECT * FROM audit WHERE at >= $1 AND action = $2 ORDER BY id DESC LIMIT $3",
+        "SELECT * FROM audit WHERE at >= $1 AND action = $2 ORDER BY at DESC, id DESC LIMIT $3",
     );
     let bound = match &filter.action {
         None => ALL.bind(filter.since).bind(filter.limit),

@@ -57,6 +57,9 @@ impl Work for ChangeKeys {
 }
 
 /// Writes a key in place of the one with its id, if there is one.
+///
+/// Every change of keys takes a number besides: processes notice it by that, and of session keys
+/// edges too.
 pub(super) async fn write_key(tx: &mut Transaction<'_>, key: &KeyRow) -> Result<(), StoreError> {
     static DELETE: Statement = Statement::new("DELETE FROM keyring WHERE kind = $1 AND kid = $2");
     static INSERT: Statement = Statement::new(
@@ -97,7 +100,7 @@ pub(super) async fn count_renewed_between(
 ) -> Result<u64, StoreError> {
     static COUNT: Statement = Statement::new(
         "SELECT COUNT(*) AS live FROM sessions s JOIN renewals n ON n.sid = s.sid \
-         CROSS JOIN watermark w LEFT JOIN revocations r ON r.sid = s.sid \
+         JOIN watermark w ON w.id = 1 LEFT JOIN revocations r ON r.sid = s.sid \
          WHERE n.confirmed_at >= $1 AND n.confirmed_at < $2 AND r.sid IS NULL \
          AND s.created_at >= w.revoked_before AND s.ends_at > $3 \
          AND n.confirmed_at + s.idle_secs > $4",

@@ -308,12 +308,12 @@ impl Writing {
             Ok(Err(error)) => error,
             Err(_) => StoreError::Unavailable("it did not answer in time".to_owned()),
         };
-        if let Some(journal) = self.journal.clone()
+        if let Some(journal) = &self.journal
             && phase == Phase::Commit
         {
-            // It may have been committed, and then nothing is found to be ended when it runs again.
-            self.settling
-                .spawn(async move { journal.append(entries).await });
+            // It may have been committed, and then nothing is found to be ended when it runs again:
+            // this is written before anybody is told that it was.
+            journal.append(entries).await;
         }
         // What concerns the works alone leaves the connection good.
         if let StoreError::Busy(_) | StoreError::Rejected(_) | StoreError::Damaged(_) = error {

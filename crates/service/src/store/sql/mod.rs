@@ -15,7 +15,7 @@
 //! [`Store`] that hands it to `self.lane.run`.
 //!
 //! **To add a read**: a function that takes the [`pool::Pool`]; `pool.connection()` for one
-//! statement, `pool.snapshot()` for several that must agree. Columns are read with `rows`.
+//! statement, its `snapshot()` for several that must agree. Columns are read with `rows`.
 //!
 //! SQL stays within what all three speak: no `RETURNING`, no scalar `MAX`, no `INSERT OR IGNORE`;
 //! values are `BIGINT`, text and bytes.
@@ -28,6 +28,8 @@ mod dialect;
 mod fault;
 mod key_changes;
 mod lane;
+#[cfg(test)]
+mod plans;
 mod pool;
 mod recovery;
 mod register;
@@ -198,14 +200,14 @@ impl Store for SqlStore {
         limit: u32,
     ) -> Result<Vec<SessionRecord>, StoreError> {
         static OF_SUBJECT: Statement = Statement::new(select_sessions!(
-            "WHERE s.subject = $1 ORDER BY s.created_at DESC, s.sid LIMIT $2"
+            "WHERE s.subject = $1 ORDER BY s.created_at DESC, s.sid DESC LIMIT $2"
         ));
         self.sessions(OF_SUBJECT.bind(subject).bind(limit)).await
     }
 
     async fn newest_sessions(&self, limit: u32) -> Result<Vec<SessionRecord>, StoreError> {
         static NEWEST: Statement = Statement::new(select_sessions!(
-            "ORDER BY s.created_at DESC, s.sid LIMIT $1"
+            "ORDER BY s.created_at DESC, s.sid DESC LIMIT $1"
         ));
         self.sessions(NEWEST.bind(limit)).await
     }

@@ -1,19 +1,35 @@
 //! Connections for reading, and for renewals where rows can be locked.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyPool, Connection as _};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Purpose};
 use super::fault::failed;
 use super::source::Source;
 use super::transaction::Connection;
 use crate::store::StoreError;
 
+/// How long to wait for a connection before looking whether there is a database at all.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// A bounded pool.
 #[derive(Clone)]
 pub(super) struct Pool {
     connections: AnyPool,
-    dialect: Dialect,
+    source: Source,
+    looked: Arc<Mutex<Option<Look>>>,
+}
+
+/// When somebody last looked for the database, and what was found.
+struct Look {
+    at: Instant,
+    found: Result<(), StoreError>,
 }
 
 /// A connection on loan.
@@ -33,25 +49,40 @@ impl Pool {
     pub(super) fn new(source: &Source, connections_max: u32) -> Self {
         Self {
             connections: source.pool(connections_max),
-            dialect: source.dialect,
+            source: source.clone(),
+            looked: Arc::default(),
         }
     }
 
-    /// A connection for single reads.
+    /// A connection.
+    ///
+    /// In a burst this waits its turn. Of a server that is down the pool would say nothing until it
+    /// has asked in vain for as long.
     pub(super) async fn connection(&self) -> Result<Loan, StoreError> {
+        let mut acquiring = pin!(self.connections.acquire());
+        let connection = if let Ok(acquired) = timeout(PATIENCE, &mut acquiring).await {
+            acquired
+        } else {
+            self.look().await?;
+            acquiring.await
+        };
         Ok(Loan {
-            connection: self.connections.acquire().await.map_err(failed)?,
-            dialect: self.dialect,
+            connection: connection.map_err(failed)?,
+            dialect: self.source.dialect,
         })
     }
 
-    /// A transaction for reads that must agree with each other.
-    pub(super) async fn snapshot(&self) -> Result<Beside<'static>, StoreError> {
-        let begin = self.dialect.begin_snapshot();
-        Ok(Beside {
-            transaction: self.connections.begin_with(begin).await.map_err(failed)?,
-            dialect: self.dialect,
-        })
+    /// Whether the database can be reached: one looks for all who wait.
+    async fn look(&self) -> Result<(), StoreError> {
+        let mut looked = self.looked.lock().await;
+        if let Some(look) = &*looked
+            && look.at.elapsed() < PATIENCE
+        {
+            return look.found.clone();
+        }
+        let found = self.source.connect(Purpose::Pool).await.map(drop);
+        let at = Instant::now();
+        looked.insert(Look { at, found }).found.clone()
     }
 
     pub(super) async fn close(&self) {
@@ -64,9 +95,18 @@ impl Loan {
         Connection::new(&mut self.connection, self.dialect)
     }
 
+    /// Begins a transaction for reads that must agree with each other.
+    pub(super) async fn snapshot(&mut self) -> Result<Beside<'_>, StoreError> {
+        self.begin_with(self.dialect.begin_snapshot()).await
+    }
+
     /// Begins a writing transaction.
     pub(super) async fn begin(&mut self) -> Result<Beside<'_>, StoreError> {
-        let begun = self.connection.begin_with(self.dialect.begin()).await;
+        self.begin_with(self.dialect.begin()).await
+    }
+
+    async fn begin_with(&mut self, statement: &'static str) -> Result<Beside<'_>, StoreError> {
+        let begun = self.connection.begin_with(statement).await;
         Ok(Beside {
             transaction: begun.map_err(failed)?,
             dialect: self.dialect,

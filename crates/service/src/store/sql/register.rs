@@ -5,6 +5,7 @@ use hallpass_session::time::Seconds;
 use serde_json::json;
 
 use super::Now;
+use super::key_changes::write_key;
 use super::lane::Work;
 use super::pool::Pool;
 use super::rows::{read_credential, read_key};
@@ -25,31 +26,12 @@ impl Work for AddFirstKeys {
         static ANY: Statement = Statement::new("SELECT 1 FROM keyring WHERE kind = $1 LIMIT 1");
         for key in &self.0 {
             if tx.optional(ANY.bind(key.kind.name())).await?.is_none() {
-                insert_key(tx, key).await?;
+                write_key(tx, key).await?;
+                tx.advance_for_key().await?;
             }
         }
         Ok(())
     }
-}
-
-/// Every change of a key takes a number: processes notice it by that, and of session keys edges too.
-async fn insert_key(tx: &mut Transaction<'_>, key: &KeyRow) -> Result<(), StoreError> {
-    static INSERT: Statement = Statement::new(
-        "INSERT INTO keyring (kind, kid, alg, public_jwk, secret, sealed, check_value, created_at, \
-         signs_from) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-    );
-    let insert = INSERT
-        .bind(key.kind.name())
-        .bind(&key.kid)
-        .bind(&key.alg)
-        .bind(&key.public_jwk)
-        .bind(&key.secret[..])
-        .bind(key.sealed)
-        .bind(&key.check_value)
-        .bind(key.created_at)
-        .bind(key.signs_from);
-    tx.execute(insert).await?;
-    tx.advance_for_key().await.map(drop)
 }
 
 /// A token lifetime now in use.

@@ -79,7 +79,7 @@ impl Sessions for Connection<'_> {
     async fn find(&mut self, sid: &Sid) -> Result<Option<Found>, StoreError> {
         static FIND: Statement = Statement::new(select_sessions!(
             ", h.began, h.keys_seq, h.adopt_until",
-            "CROSS JOIN head h",
+            "JOIN head h ON h.id = 1",
             "WHERE s.sid = $1"
         ));
         self.lock_session(sid).await?;

@@ -11,7 +11,7 @@ use sqlx::any::AnyRow;
 use super::fault::failed;
 use super::lane::Work;
 use super::pool::Pool;
-use super::rows::{fixed, number};
+use super::rows::{fixed, maybe_number, number};
 use super::statement::{Bound, Statement};
 use super::transaction::Transaction;
 use super::{Now, find_session};
@@ -213,11 +213,11 @@ impl Work for ForgetLogs {
         static CREATIONS: Statement =
             Statement::new("DELETE FROM idempotency WHERE expires_at <= $1");
         static AUDIT: Log = Log {
-            ends: Statement::new("SELECT MIN(id) AS oldest, MAX(id) AS newest FROM audit"),
+            oldest: Statement::new("SELECT MIN(id) AS oldest FROM audit"),
             delete: Statement::new("DELETE FROM audit WHERE id < $1 AND at <= $2"),
         };
         static EVENTS: Log = Log {
-            ends: Statement::new("SELECT MIN(id) AS oldest, MAX(id) AS newest FROM events"),
+            oldest: Statement::new("SELECT MIN(id) AS oldest FROM events"),
             delete: Statement::new("DELETE FROM events WHERE id < $1 AND at <= $2"),
         };
         tx.execute(CREATIONS.bind(self.now.read())).await?;
@@ -228,25 +228,22 @@ impl Work for ForgetLogs {
 }
 
 struct Log {
-    ends: Statement,
+    oldest: Statement,
     delete: Statement,
 }
 
 impl Log {
-    /// The newest line stays: the next number is counted from it.
     async fn forget(
         &'static self,
         tx: &mut Transaction<'_>,
         before: UnixSeconds,
     ) -> Result<u64, StoreError> {
-        let row = tx.one(self.ends.plain()).await?;
-        let end = |column: &str| row.try_get::<Option<i64>, _>(column).map_err(failed);
-        let (Some(oldest), Some(newest)) = (end("oldest")?, end("newest")?) else {
+        let row = tx.one(self.oldest.plain()).await?;
+        let Some(oldest) = maybe_number(&row, "oldest")? else {
             return Ok(0);
         };
-        let batch = i64::try_from(LOG_BATCH).unwrap_or(i64::MAX);
-        let until = oldest.saturating_add(batch).min(newest);
-        tx.execute(self.delete.bind(until).bind(before)).await
+        let delete = self.delete.bind(oldest.saturating_add(LOG_BATCH));
+        tx.execute(delete.bind(before)).await
     }
 }
 

@@ -219,7 +219,7 @@ pub(super) async fn live_of_subject(
 ) -> Result<Vec<Ending>, StoreError> {
     static LIVE: Statement = Statement::new(
         "SELECT s.sid, s.idx, s.ends_at FROM sessions s JOIN renewals n ON n.sid = s.sid \
-         CROSS JOIN watermark w LEFT JOIN revocations r ON r.sid = s.sid \
+         JOIN watermark w ON w.id = 1 LEFT JOIN revocations r ON r.sid = s.sid \
          WHERE s.subject = $1 AND r.sid IS NULL AND s.created_at >= w.revoked_before \
          AND s.ends_at > $2 AND n.confirmed_at + s.idle_secs > $3 \
          ORDER BY s.created_at, s.sid",
@@ -252,7 +252,8 @@ pub(super) async fn read_log(
     static KIDS: Statement = Statement::new(
         "SELECT kid FROM keyring WHERE kind = 'session' AND removed_at IS NULL ORDER BY kid",
     );
-    let mut snapshot = pool.snapshot().await?;
+    let mut connection = pool.connection().await?;
+    let mut snapshot = connection.snapshot().await?;
     let mut snapshot = snapshot.connection();
     let head = snapshot.one(HEAD.plain()).await?;
     let seq = number(&head, "seq")?;
@@ -290,7 +291,7 @@ async fn read_entries(
 pub(super) async fn count_live(pool: &Pool, now: UnixSeconds) -> Result<u64, StoreError> {
     static LIVE: Statement = Statement::new(
         "SELECT COUNT(*) AS live FROM sessions s JOIN renewals n ON n.sid = s.sid \
-         CROSS JOIN watermark w LEFT JOIN revocations r ON r.sid = s.sid \
+         JOIN watermark w ON w.id = 1 LEFT JOIN revocations r ON r.sid = s.sid \
          WHERE r.sid IS NULL AND s.created_at >= w.revoked_before \
          AND s.ends_at > $1 AND n.confirmed_at + s.idle_secs > $2",
     );

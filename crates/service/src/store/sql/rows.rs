@@ -25,7 +25,7 @@ macro_rules! select_sessions {
              s.ext, n.generation, n.branch, n.confirmed_at, n.agent, n.ip, n.country, n.region, \
              n.city, n.asn, r.revoked_at, r.ended_by, r.reason, w.revoked_before",
             $columns,
-            " FROM sessions s JOIN renewals n ON n.sid = s.sid CROSS JOIN watermark w ",
+            " FROM sessions s JOIN renewals n ON n.sid = s.sid JOIN watermark w ON w.id = 1 ",
             $tables,
             " LEFT JOIN revocations r ON r.sid = s.sid ",
             $rest

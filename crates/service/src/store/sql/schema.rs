@@ -169,10 +169,10 @@ pub(super) async fn write_first_rows(
     now: UnixSeconds,
 ) -> Result<(), StoreError> {
     static HEAD: Statement = Statement::differing(
-        "INSERT INTO head (id, seq, epoch, began, keys_seq, adopt_until, restored_at) \
-         VALUES (1, 0, $1, $2, 0, 0, 0) ON CONFLICT DO NOTHING",
-        "INSERT INTO head (id, seq, epoch, began, keys_seq, adopt_until, restored_at) \
-         VALUES (1, 0, $1, $2, 0, 0, 0) ON DUPLICATE KEY UPDATE id = id",
+        "INSERT INTO head (id, seq, epoch, began, keys_seq, adopt_until, restored_at, audit_id, \
+         event_id) VALUES (1, 0, $1, $2, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING",
+        "INSERT INTO head (id, seq, epoch, began, keys_seq, adopt_until, restored_at, audit_id, \
+         event_id) VALUES (1, 0, $1, $2, 0, 0, 0, 0, 0) ON DUPLICATE KEY UPDATE id = id",
     );
     static WATERMARK: Statement = Statement::differing(
         "INSERT INTO watermark (id, revoked_before) VALUES (1, 0) ON CONFLICT DO NOTHING",

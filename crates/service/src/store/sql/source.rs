@@ -12,8 +12,9 @@ use crate::store::StoreError;
 
 /// How long to wait for a connection, a new one included: a burst of requests waits here.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// An idle connection older than this is asked whether it still works before it is used.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+/// A connection idle for longer is asked whether it still works before it is used: less than any
+/// server takes to come back, so that none from before is taken for good.
+const TRUSTED_IDLE: Duration = Duration::from_millis(100);
 
 /// What a database URL must do.
 const URL_FORMS: &str = "must begin with sqlite://, postgres:// or mysql://";

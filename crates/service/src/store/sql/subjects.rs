@@ -38,12 +38,9 @@ impl Work for Erase {
     /// Live sessions end like any that are ended; of a revocation nothing but id and index stays,
     /// for as long as the list needs it.
     async fn run(&self, tx: &mut Transaction<'_>) -> Result<Erasure, StoreError> {
-        static IDEMPOTENCY: Statement = Statement::new(
-            "DELETE FROM idempotency WHERE sid IN (SELECT sid FROM sessions WHERE subject = $1)",
-        );
-        static RENEWALS: Statement = Statement::new(
-            "DELETE FROM renewals WHERE sid IN (SELECT sid FROM sessions WHERE subject = $1)",
-        );
+        static SIDS: Statement = Statement::new("SELECT sid FROM sessions WHERE subject = $1");
+        static IDEMPOTENCY: Statement = Statement::new("DELETE FROM idempotency WHERE sid = $1");
+        static RENEWAL: Statement = Statement::new("DELETE FROM renewals WHERE sid = $1");
         static SESSIONS: Statement = Statement::new("DELETE FROM sessions WHERE subject = $1");
         static DEVICES: Statement = Statement::new(
             "UPDATE events SET detail = NULL WHERE subject = $1 AND kind = 'new_device'",
@@ -55,9 +52,14 @@ impl Work for Erase {
 
         let live = live_of_subject(tx, &self.subject, None, self.now.read()).await?;
         let revocation = revoke_sessions(tx, &live, ERASED, self.now.read()).await?;
-        for forget in [&IDEMPOTENCY, &RENEWALS, &DEVICES] {
-            tx.execute(forget.bind(&self.subject)).await?;
+        // One by one: MariaDB would look through whole tables for those of a subquery.
+        for row in tx.all(SIDS.bind(&self.subject)).await? {
+            let sid: Sid = fixed(&row, "sid")?;
+            for forget in [&IDEMPOTENCY, &RENEWAL] {
+                tx.execute(forget.bind(&sid)).await?;
+            }
         }
+        tx.execute(DEVICES.bind(&self.subject)).await?;
         let sessions = tx.execute(SESSIONS.bind(&self.subject)).await?;
         let events = tx.execute(EVENTS.bind(&self.subject)).await?;
         let audited = tx.execute(AUDIT.bind(&self.subject)).await?;
@@ -84,7 +86,8 @@ pub(super) async fn held(pool: &Pool, subject: &str) -> Result<SubjectHeld, Stor
         Statement::new("SELECT * FROM events WHERE subject = $1 ORDER BY id");
     static AUDIT: Statement = Statement::new("SELECT * FROM audit WHERE target = $1 ORDER BY id");
 
-    let mut snapshot = pool.snapshot().await?;
+    let mut connection = pool.connection().await?;
+    let mut snapshot = connection.snapshot().await?;
     let mut tx = snapshot.connection();
     let rows = tx.all(SESSIONS.bind(subject)).await?;
     let sessions: Vec<SessionHeld> = rows.iter().map(read_held).collect::<Result<_, _>>()?;

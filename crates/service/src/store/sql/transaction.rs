@@ -56,6 +56,8 @@ struct Head {
     began: UnixSeconds,
     keys_seq: u64,
     adopt_until: UnixSeconds,
+    audit_id: u64,
+    event_id: u64,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -124,8 +126,8 @@ impl<'c> Transaction<'c> {
         now: UnixSeconds,
     ) -> Result<Self, StoreError> {
         static STATE: Statement = Statement::new(
-            "SELECT h.seq, h.epoch, h.began, h.keys_seq, h.adopt_until, w.revoked_before, \
-             i.next_idx, i.longest_token_secs \
+            "SELECT h.seq, h.epoch, h.began, h.keys_seq, h.adopt_until, h.audit_id, h.event_id, \
+             w.revoked_before, i.next_idx, i.longest_token_secs \
              FROM head h CROSS JOIN watermark w CROSS JOIN issuance i",
         );
         // The lock is a statement of its own: only the next one sees what was committed while this
@@ -217,6 +219,18 @@ impl<'c> Transaction<'c> {
         self.state.head.seq
     }
 
+    /// Takes the number of the next line of the audit log.
+    pub(super) const fn next_audit_id(&mut self) -> u64 {
+        self.state.head.audit_id += 1;
+        self.state.head.audit_id
+    }
+
+    /// Takes the number of the next event.
+    pub(super) const fn next_event_id(&mut self) -> u64 {
+        self.state.head.event_id += 1;
+        self.state.head.event_id
+    }
+
     /// Takes a number for a change of a key, by which every process notices it.
     pub(super) async fn advance_for_key(&mut self) -> Result<u64, StoreError> {
         let seq = self.advance();
@@ -299,8 +313,8 @@ impl<'c> Transaction<'c> {
     /// Writes what was taken or changed in memory.
     pub(super) async fn write_state(&mut self) -> Result<(), StoreError> {
         static HEAD: Statement = Statement::new(
-            "UPDATE head SET seq = $1, epoch = $2, began = $3, keys_seq = $4, adopt_until = $5 \
-             WHERE id = 1",
+            "UPDATE head SET seq = $1, epoch = $2, began = $3, keys_seq = $4, adopt_until = $5, \
+             audit_id = $6, event_id = $7 WHERE id = 1",
         );
         static WATERMARK: Statement =
             Statement::new("UPDATE watermark SET revoked_before = $1 WHERE id = 1");
@@ -312,6 +326,7 @@ impl<'c> Transaction<'c> {
             let head = &new.head;
             let bound = HEAD.bind(head.seq).bind(&head.epoch).bind(head.began);
             let bound = bound.bind(head.keys_seq).bind(head.adopt_until);
+            let bound = bound.bind(head.audit_id).bind(head.event_id);
             self.connection.execute(bound).await?;
         }
         if old.revoked_before != new.revoked_before {
@@ -339,6 +354,8 @@ impl State {
                 began: time(row, "began")?,
                 keys_seq: number(row, "keys_seq")?,
                 adopt_until: time(row, "adopt_until")?,
+                audit_id: number(row, "audit_id")?,
+                event_id: number(row, "event_id")?,
             },
             revoked_before: time(row, "revoked_before")?,
             issuance: Issuance {
