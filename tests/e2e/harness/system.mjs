@@ -3,8 +3,11 @@
 // Each starts on a free port unless told which, and is known by its `ready` line only. Programs are
 // found where `cargo xtask test` says: HALLPASS_XTASK, HALLPASS_BIN_DIR; else in target/debug.
 
+import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -83,6 +86,56 @@ export async function startEdge({ raw, port = 0, settings, secrets }) {
   for (const [name, value] of Object.entries(secrets)) args.push("--secret", `${name}=${value}`);
   if (raw) args.push("--raw");
   return ready(new Child(raw ? "edge (workerd)" : "edge (wrangler)", XTASK, args));
+}
+
+/**
+ * Service, app and edge with what `hallpass init` made, and nothing else.
+ *
+ * @param {{raw: boolean}} options
+ */
+export async function startFromInit({ raw }) {
+  const folder = newFolder();
+  const hallpass = (args, environment = {}) =>
+    spawnSync(join(BIN_DIR, "hallpass"), args, {
+      cwd: folder,
+      env: { ...process.env, ...environment },
+      encoding: "utf8",
+    });
+  const [servicePort, appPort] = await freePorts(2);
+  const [serviceUrl, upstreamUrl] = [servicePort, appPort].map((port) => `http://127.0.0.1:${port}`);
+  const flags = ["--environment", "development", "--listen", `127.0.0.1:${servicePort}`];
+  const urls = ["--service-url", serviceUrl, "--upstream-url", upstreamUrl];
+  const init = hallpass(["init", "--json", ...flags, ...urls]);
+  if (init.status !== 0) throw new Error(init.stderr);
+  const made = JSON.parse(init.stdout);
+  const { settings, edge_settings, edge_secrets } = made.files;
+  const serve = ["serve", "--config", settings];
+  const service = await ready(new Child("service", join(BIN_DIR, "hallpass"), serve));
+  const edgeFlags = ["--config", edge_settings, "--secrets", edge_secrets, "--port", "0"];
+  const edgeArgs = ["edge", "--no-build", ...edgeFlags, ...(raw ? ["--raw"] : [])];
+  const edge = await ready(new Child("edge", XTASK, edgeArgs));
+  const app = await startDemo({
+    port: appPort,
+    serviceUrl,
+    credential: made.credentials.app,
+    assertionKey: made.assertion_key,
+    issuer: serviceUrl,
+    audience: edge.origin,
+  });
+  const secrets = JSON.parse(readFileSync(edge_secrets, "utf8"));
+  const stop = async () => {
+    for (const part of [edge, app, service]) await part.stop();
+  };
+  return { service, app, edge, settings, secrets, hallpass, stop };
+}
+
+/** Ports that were free a moment ago, each another. */
+async function freePorts(count) {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
+  await Promise.all(servers.map((server) => once(server, "listening")));
+  const ports = servers.map((server) => server.address().port);
+  await Promise.all(servers.map((server) => once(server.close(), "close")));
+  return ports;
 }
 
 /**
