@@ -311,6 +311,21 @@ for (const { name, raw } of RUNTIMES) {
       assert.equal(gate.app.last.headers["hallpass-subject"], undefined);
     });
 
+    test("header bytes from 0x80 on pass unchanged in both directions", async () => {
+      const { host } = new URL(gate.origin);
+      const bytes = Buffer.from(Array.from({ length: 128 }, (_, i) => 0x80 + i)).toString("latin1");
+      for (const value of [bytes, "caf\xe9", "caf\xc3\xa9", "\xff\xfe x", "a\xf0\x9f\x92\xa9\x80"]) {
+        for (const path of ["/bytes", "/public/bytes"]) {
+          gate.app.on(path, (_, response) => response.writeHead(200, ["X-Back", value]).end());
+          const cookie = `Cookie: __Host-session=${gate.issuer.token()}`;
+          const lines = [`GET ${path} HTTP/1.1`, `Host: ${host}`, "Connection: close", cookie, `X-Odd: ${value}`];
+          const answer = await sendRaw(gate.origin, `${lines.join("\r\n")}\r\n\r\n`);
+          assert.deepEqual([answer.status, gate.app.last.headers["x-odd"]], [200, value], path);
+          assert.equal(/^x-back: (.*)\r$/im.exec(answer.text)?.[1], value, path);
+        }
+      }
+    });
+
     test("odd header bytes and hundreds of headers do not stop the edge", async () => {
       const { host } = new URL(gate.origin);
       const cookie = `Cookie: __Host-session=${gate.issuer.token()}\r\n`;
