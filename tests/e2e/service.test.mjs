@@ -59,6 +59,7 @@ describe("service", () => {
     ["app", "DELETE", `/v1/sessions/${newSid()}`],
     ["app", "GET", "/v1/subjects/YWRh/sessions"],
     ["app", "DELETE", "/v1/subjects/YWRh/sessions"],
+    ["app", "GET", "/v1/in-force?epoch=e&to=1"],
     ["admin", "POST", "/v1/revoked-before"],
   ];
 

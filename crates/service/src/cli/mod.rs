@@ -17,7 +17,9 @@ mod migrate;
 mod mint;
 mod openapi;
 mod presented;
+mod reach;
 mod recover;
+mod remote;
 mod report;
 mod serve;
 mod sessions;
@@ -143,9 +145,8 @@ enum Command {
     /// Signing and renewal keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Look at sessions and end them
-    #[command(subcommand)]
-    Sessions(sessions::SessionsCommand),
+    /// Look at sessions and end them, in the database or at a session service
+    Sessions(sessions::SessionsArguments),
     /// What is held on a person: hand it out, or forget it
     #[command(subcommand)]
     Subjects(subjects::SubjectsCommand),
@@ -243,7 +244,10 @@ fn hide_environment(command: clap::Command) -> clap::Command {
 
 /// Arguments of this command and those below it that the environment gave.
 fn from_environment(matches: &ArgMatches) -> Vec<String> {
-    let given = |id: &&str| matches.value_source(id) == Some(ValueSource::EnvVariable);
+    // What a command hands down to those below it is seen here too, and not known here.
+    let is_known = |id: &str| matches.try_contains_id(id).is_ok();
+    let given =
+        |id: &&str| is_known(id) && matches.value_source(id) == Some(ValueSource::EnvVariable);
     let ids = matches.ids().map(clap::Id::as_str).filter(given);
     let mut found: Vec<String> = ids.map(str::to_owned).collect();
     if let Some((_, below)) = matches.subcommand() {
@@ -269,7 +273,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), CommandError> {
         Command::Recover(arguments) => recover::run(&everywhere, arguments).await,
         Command::Credentials(command) => credentials::run(&everywhere, command).await,
         Command::Keys(command) => keys::run(&everywhere, command).await,
-        Command::Sessions(command) => sessions::run(&everywhere, command).await,
+        Command::Sessions(arguments) => sessions::run(&everywhere, arguments).await,
         Command::Subjects(command) => subjects::run(&everywhere, command).await,
         Command::Doctor(arguments) => doctor::run(&everywhere, *arguments).await,
         Command::Openapi => openapi::run(),

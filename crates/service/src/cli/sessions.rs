@@ -1,21 +1,30 @@
-//! `hallpass sessions list|show|revoke|revoke-subject`.
+//! `hallpass sessions list|show|revoke|revoke-subject|revoke-all`.
+
+use std::time::Duration;
 
 use clap::Subcommand;
 use hallpass_session::claims::is_subject;
 use hallpass_session::time::UnixSeconds;
-use hallpass_session::wire::{EndedBy, Session};
-use serde::Serialize;
+use hallpass_session::wire::{EndedBy, InForce, Session};
 
+use super::reach::{Ended, Listed, Reach, Target};
+use super::remote::RemoteArguments;
 use super::report::{table, time};
 use super::{CommandError, Everywhere, report};
-use crate::clock::{Clock, SystemClock};
-use crate::record::{SessionRecord, Sid, parse_sid};
-use crate::store::{Cause, Revocation, Selection, Store};
+use crate::record::{Sid, parse_sid};
 
-const BY_ADMIN: Cause = Cause {
-    by: EndedBy::Admin,
-    reason: "ended_by_admin",
-};
+/// How often it is asked whether what was ended is in force everywhere.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// Longest wait for that: more than any edge's bound.
+const WAIT_MOST: Duration = Duration::from_secs(300);
+
+#[derive(clap::Args)]
+pub(super) struct SessionsArguments {
+    #[command(flatten)]
+    remote: RemoteArguments,
+    #[command(subcommand)]
+    command: SessionsCommand,
+}
 
 #[derive(Subcommand)]
 pub(super) enum SessionsCommand {
@@ -42,6 +51,9 @@ pub(super) enum SessionsCommand {
         /// Its id
         #[arg(allow_hyphen_values = true)]
         sid: String,
+        /// Wait until it is in force at every edge
+        #[arg(long)]
+        wait: bool,
     },
     /// End every session of a subject
     RevokeSubject {
@@ -50,59 +62,58 @@ pub(super) enum SessionsCommand {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// Wait until it is in force at every edge
+        #[arg(long)]
+        wait: bool,
     },
-}
-
-/// A session and whose it is.
-#[derive(Serialize)]
-struct Listed {
-    subject: String,
-    #[serde(flatten)]
-    session: Session,
-}
-
-/// What was ended.
-#[derive(Serialize)]
-struct Ended {
-    revoked: u64,
-    epoch: String,
-    to: u64,
+    /// End every session there is: everybody signs in anew
+    RevokeAll {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Wait until it is in force at every edge
+        #[arg(long)]
+        wait: bool,
+    },
 }
 
 pub(super) async fn run(
     everywhere: &Everywhere,
-    command: SessionsCommand,
+    arguments: SessionsArguments,
 ) -> Result<(), CommandError> {
-    let store = everywhere.open().await?;
-    let done = match command {
+    let reach = match arguments.remote.connect()? {
+        Some(remote) => Reach::Service(remote),
+        None => Reach::Table(everywhere.open().await?),
+    };
+    let done = match arguments.command {
         SessionsCommand::List {
             subject,
             ended,
             limit,
-        } => list(everywhere, &store, subject.as_deref(), ended, limit).await,
-        SessionsCommand::Show { sid } => show(everywhere, &store, &sid).await,
-        SessionsCommand::Revoke { sid } => revoke(everywhere, &store, &sid).await,
-        SessionsCommand::RevokeSubject { subject, yes } => {
-            revoke_subject(everywhere, &store, subject, yes).await
+        } => list(everywhere, &reach, subject.as_deref(), ended, limit).await,
+        SessionsCommand::Show { sid } => show(everywhere, &reach, &sid).await,
+        SessionsCommand::Revoke { sid, wait } => match id(&sid) {
+            Ok(sid) => end(everywhere, &reach, Target::Session(sid), wait).await,
+            Err(error) => Err(error),
+        },
+        SessionsCommand::RevokeSubject { subject, yes, wait } => {
+            revoke_subject(everywhere, &reach, subject, yes, wait).await
         }
+        SessionsCommand::RevokeAll { yes, wait } => revoke_all(everywhere, &reach, yes, wait).await,
     };
-    store.close().await;
+    reach.close().await;
     done
 }
 
 async fn list(
     everywhere: &Everywhere,
-    store: &dyn Store,
+    reach: &Reach,
     subject: Option<&str>,
     ended: bool,
     limit: u32,
 ) -> Result<(), CommandError> {
-    let records = match subject {
-        Some(subject) => store.sessions_of(checked(subject)?, limit).await?,
-        None => store.newest_sessions(limit).await?,
-    };
-    let now = SystemClock::default().now();
-    let mut listed: Vec<Listed> = records.iter().map(|record| describe(record, now)).collect();
+    let subject = subject.map(checked).transpose()?;
+    let mut listed = reach.sessions(subject, limit).await?;
     listed.retain(|listed| ended || listed.session.ended.is_none());
     report::write(everywhere.format(), &listed, |listed| {
         let heading = [
@@ -119,29 +130,20 @@ async fn list(
     Ok(())
 }
 
-async fn show(everywhere: &Everywhere, store: &dyn Store, sid: &str) -> Result<(), CommandError> {
-    let record = known(store, sid).await?;
-    let listed = describe(&record, SystemClock::default().now());
+async fn show(everywhere: &Everywhere, reach: &Reach, sid: &str) -> Result<(), CommandError> {
+    let listed = reach.session(id(sid)?).await?;
     report::write(everywhere.format(), &listed, |listed| {
         table(&["what", "value"], facts(listed), "")
     });
     Ok(())
 }
 
-async fn revoke(everywhere: &Everywhere, store: &dyn Store, sid: &str) -> Result<(), CommandError> {
-    let record = known(store, sid).await?;
-    let revocation = store
-        .revoke(Selection::Session(record.sid), BY_ADMIN)
-        .await?;
-    report_ended(everywhere, revocation);
-    Ok(())
-}
-
 async fn revoke_subject(
     everywhere: &Everywhere,
-    store: &dyn Store,
+    reach: &Reach,
     subject: String,
     yes: bool,
+    wait: bool,
 ) -> Result<(), CommandError> {
     let subject = checked(&subject)?.to_owned();
     if !yes && !confirmed(&format!("End every session of {subject}?")) {
@@ -149,30 +151,86 @@ async fn revoke_subject(
             "nothing was ended; say --yes to end them".to_owned(),
         ));
     }
-    let selection = Selection::Subject {
-        subject,
-        except: None,
-    };
-    report_ended(everywhere, store.revoke(selection, BY_ADMIN).await?);
-    Ok(())
+    end(everywhere, reach, Target::Subject(subject), wait).await
 }
 
-fn report_ended(everywhere: &Everywhere, revocation: Revocation) {
-    let Revocation {
-        revoked,
-        epoch,
-        seq,
-    } = revocation;
-    let ended = Ended {
-        revoked,
-        epoch,
-        to: seq,
+async fn revoke_all(
+    everywhere: &Everywhere,
+    reach: &Reach,
+    yes: bool,
+    wait: bool,
+) -> Result<(), CommandError> {
+    if !yes {
+        let question = match reach.live().await? {
+            Some(live) => format!("End every session there is, {live} of them?"),
+            None => "End every session there is?".to_owned(),
+        };
+        if !confirmed(&question) {
+            return Err(CommandError::No(
+                "nothing was ended; say --yes to sign everybody out".to_owned(),
+            ));
+        }
+    }
+    end(everywhere, reach, Target::Everything, wait).await
+}
+
+/// Ends sessions, and says so whatever becomes of the wait.
+async fn end(
+    everywhere: &Everywhere,
+    reach: &Reach,
+    target: Target,
+    wait: bool,
+) -> Result<(), CommandError> {
+    let mut ended = reach.end(target).await?;
+    let waited = if wait {
+        in_force(reach, &ended).await.map(Some)
+    } else {
+        Ok(None)
     };
-    report::write(everywhere.format(), &ended, |ended| match ended.revoked {
+    let failed = match waited {
+        Ok(in_force) => {
+            ended.in_force = in_force;
+            None
+        }
+        Err(error) => Some(error),
+    };
+    report::write(everywhere.format(), &ended, in_words);
+    failed.map_or(Ok(()), Err)
+}
+
+/// Waits until every edge has it.
+async fn in_force(reach: &Reach, ended: &Ended) -> Result<InForce, CommandError> {
+    let waiting = async {
+        let mut is_said = false;
+        loop {
+            let in_force = reach.in_force(ended).await?;
+            if in_force.everywhere {
+                return Ok(in_force);
+            }
+            if !is_said {
+                let at = time(UnixSeconds::from_ms(in_force.no_later_than_ms));
+                eprintln!("waiting until every edge has it, at the latest until {at}");
+                is_said = true;
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    };
+    let too_long = "ended, but it was not heard in time that every edge has it".to_owned();
+    let waited = tokio::time::timeout(WAIT_MOST, waiting).await;
+    waited.unwrap_or(Err(CommandError::Unreachable(too_long)))
+}
+
+fn in_words(ended: &Ended) -> String {
+    let number = ended.position.to;
+    let mut text = match ended.revoked {
         0 => "nothing was live".to_owned(),
-        1 => format!("1 session ended, number {} of the list", ended.to),
-        many => format!("{many} sessions ended, number {} of the list", ended.to),
-    });
+        1 => format!("1 session ended, number {number} of the list"),
+        many => format!("{many} sessions ended, number {number} of the list"),
+    };
+    if ended.in_force.is_some() {
+        text.push_str("; in force at every edge that reaches the service");
+    }
+    text
 }
 
 /// Asks on the terminal; a program that cannot answer has not agreed.
@@ -186,11 +244,9 @@ pub(super) fn confirmed(question: &str) -> bool {
     std::io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("y")
 }
 
-async fn known(store: &dyn Store, sid: &str) -> Result<SessionRecord, CommandError> {
-    let usage = || CommandError::Usage("a session id has 22 characters of base64url".to_owned());
-    let sid: Sid = parse_sid(sid).ok_or_else(usage)?;
-    let found = store.find(sid).await?;
-    found.ok_or_else(|| CommandError::No("no such session; see `hallpass sessions list`".into()))
+fn id(sid: &str) -> Result<Sid, CommandError> {
+    let usage = "a session id has 22 characters of base64url".to_owned();
+    parse_sid(sid).ok_or(CommandError::Usage(usage))
 }
 
 pub(super) fn checked(subject: &str) -> Result<&str, CommandError> {
@@ -198,13 +254,6 @@ pub(super) fn checked(subject: &str) -> Result<&str, CommandError> {
     is_subject(subject)
         .then_some(subject)
         .ok_or_else(|| CommandError::Usage(text.to_owned()))
-}
-
-fn describe(record: &SessionRecord, now: UnixSeconds) -> Listed {
-    Listed {
-        subject: record.subject.clone(),
-        session: record.describe(None, now),
-    }
 }
 
 fn state(session: &Session) -> String {
@@ -220,11 +269,15 @@ fn state(session: &Session) -> String {
     format!("{} by {by}", ended.reason)
 }
 
+fn subject(listed: &Listed) -> String {
+    listed.subject.clone().unwrap_or_else(|| "-".to_owned())
+}
+
 fn line(listed: &Listed) -> Vec<String> {
     let session = &listed.session;
     vec![
         session.sid.clone(),
-        listed.subject.clone(),
+        subject(listed),
         session.device.label.clone(),
         session.ip.clone().unwrap_or_else(|| "-".to_owned()),
         time(UnixSeconds::new(session.created_at)),
@@ -245,7 +298,7 @@ fn facts(listed: &Listed) -> Vec<Vec<String>> {
     let at = |second: u64| time(UnixSeconds::new(second));
     [
         ("sid", session.sid.clone()),
-        ("subject", listed.subject.clone()),
+        ("subject", subject(listed)),
         ("state", state(session)),
         ("device", session.device.label.clone()),
         ("address", session.ip.clone().unwrap_or_else(unknown)),

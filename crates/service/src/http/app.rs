@@ -8,12 +8,15 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use hallpass_session::base64url;
 use hallpass_session::time::Seconds;
-use hallpass_session::wire::{CreateSession, Created, EndedBy, Revoked, Session, Sessions};
+use hallpass_session::wire::{
+    CreateSession, Created, EndedBy, InForce, Revoked, Session, Sessions,
+};
 use hmac_sha256::Hash;
 use serde::Deserialize;
 
 use super::auth::Caller;
 use super::body::{Json, Parameters, Segment};
+use super::me::InForceQuery;
 use super::problem::Answer;
 use crate::failure::Refusal;
 use crate::record::{Sid, parse_sid};
@@ -108,6 +111,15 @@ pub(super) async fn revoke_everything(
     _body: Json<RevokedBefore>,
 ) -> Answer<axum::Json<Revoked>> {
     service.revoke_everything().await.map(axum::Json)
+}
+
+/// `GET /v1/in-force`
+pub(super) async fn in_force(
+    State(service): State<Arc<Service>>,
+    Parameters(query): Parameters<InForceQuery>,
+) -> Answer<axum::Json<InForce>> {
+    let position = query.position();
+    service.judge_in_force(&position).await.map(axum::Json)
 }
 
 fn known_sid(text: &str) -> Result<Sid, Refusal> {

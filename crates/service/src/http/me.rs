@@ -46,22 +46,28 @@ pub(super) async fn in_force(
     headers: HeaderMap,
     Parameters(query): Parameters<InForceQuery>,
 ) -> Answer<axum::Json<InForce>> {
-    let position = Position {
-        epoch: query.epoch,
-        to: query.to,
-    };
     service
-        .in_force(required_token(&headers)?, &position)
+        .in_force(required_token(&headers)?, &query.position())
         .await
         .map(axum::Json)
 }
 
-/// Query of `GET /v1/edge/me/in-force`.
+/// Query of `GET /v1/edge/me/in-force` and `GET /v1/in-force`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InForceQuery {
     epoch: String,
     to: u64,
+}
+
+impl InForceQuery {
+    /// What is asked about.
+    pub(super) fn position(self) -> Position {
+        Position {
+            epoch: self.epoch,
+            to: self.to,
+        }
+    }
 }
 
 fn required_token(headers: &HeaderMap) -> Result<&str, Refusal> {

@@ -83,6 +83,7 @@ fn edge_routes() -> Router<Arc<Service>> {
 fn app_routes() -> Router<Arc<Service>> {
     Router::new()
         .route(observe::EVENTS_ROUTE, get(events::list))
+        .route("/v1/in-force", get(app::in_force))
         .route("/v1/sessions", post(app::create))
         .route("/v1/sessions/{sid}", get(app::show).delete(app::revoke))
         .route(

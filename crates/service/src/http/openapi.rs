@@ -402,6 +402,18 @@ fn operations() -> Vec<Operation> {
             )
         },
         Operation {
+            parameters: &["in_force_epoch", "in_force_to"],
+            refusals: vec![malformed()],
+            ..plain(
+                "get",
+                "/v1/in-force",
+                "isInForce",
+                "Whether a revocation is in force at every edge",
+                app,
+                ok("InForce"),
+            )
+        },
+        Operation {
             parameters: &["events_after", "limit", "wait"],
             refusals: vec![malformed()],
             ..plain(

@@ -65,6 +65,7 @@ fn routes() -> Vec<Route> {
         ),
         route(Method::GET, "/v1/edge/me/in-force", "edge", None),
         route(Method::GET, "/v1/events", "app", None),
+        route(Method::GET, "/v1/in-force", "app", None),
         route(
             Method::POST,
             "/v1/sessions",

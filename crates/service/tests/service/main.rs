@@ -52,6 +52,8 @@ mod recovery;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod remote;
+#[cfg(test)]
 mod renewal;
 #[cfg(test)]
 mod retention;

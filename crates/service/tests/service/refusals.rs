@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::Executor;
 
 /// Every route that demands a credential, and the scope it demands.
-const ROUTES: [(&str, &str, &str); 13] = [
+const ROUTES: [(&str, &str, &str); 14] = [
     ("GET", "/v1/edge/keys", "edge"),
     ("GET", "/v1/edge/revocations?after=0", "edge"),
     ("POST", "/v1/edge/renew", "edge"),
@@ -20,6 +20,7 @@ const ROUTES: [(&str, &str, &str); 13] = [
     ("DELETE", "/v1/sessions/AAAAAAAAAAAAAAAAAAAAAA", "app"),
     ("GET", "/v1/subjects/YWRh/sessions", "app"),
     ("DELETE", "/v1/subjects/YWRh/sessions", "app"),
+    ("GET", "/v1/in-force?epoch=e&to=1", "app"),
     ("POST", "/v1/revoked-before", "admin"),
 ];
 
