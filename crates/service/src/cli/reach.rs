@@ -54,7 +54,7 @@ pub(super) struct Ended {
 /// Where sessions are.
 pub(super) enum Reach {
     /// In the database.
-    Table(SqlStore),
+    Table(Box<SqlStore>),
     /// At a session service.
     Service(Remote),
 }

@@ -16,7 +16,7 @@ use crate::record::{Sid, parse_sid};
 /// How often it is asked whether what was ended is in force everywhere.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// Longest wait for that: more than any edge's bound.
-const WAIT_MOST: Duration = Duration::from_secs(300);
+const WAIT_MOST: Duration = Duration::from_mins(5);
 
 #[derive(clap::Args)]
 pub(super) struct SessionsArguments {
@@ -83,7 +83,7 @@ pub(super) async fn run(
 ) -> Result<(), CommandError> {
     let reach = match arguments.remote.connect()? {
         Some(remote) => Reach::Service(remote),
-        None => Reach::Table(everywhere.open().await?),
+        None => Reach::Table(Box::new(everywhere.open().await?)),
     };
     let done = match arguments.command {
         SessionsCommand::List {
