@@ -4,6 +4,7 @@
 //! control are in `rounds`, what comes of them in `report`. A part that is inconclusive or misses a
 //! goal is written all the same, and the command fails.
 
+mod asked;
 mod gate;
 mod refusals;
 mod report;
@@ -11,6 +12,7 @@ mod rounds;
 mod rules;
 mod service;
 mod setting;
+mod size;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -48,6 +50,8 @@ pub(crate) enum Part {
     Gate,
     /// Microseconds per operation of the session table, on each database
     Service,
+    /// Time to start, memory and bytes of the session service
+    Size,
 }
 
 /// How much to measure.
@@ -115,6 +119,12 @@ impl Part {
                 &mut service::Service::prepare(size)?,
                 &service::description(),
                 &service::versions(),
+                rounds,
+            ),
+            Self::Size => measure(
+                &mut size::Size::prepare(size)?,
+                &size::description(),
+                &[],
                 rounds,
             ),
         }

@@ -1,13 +1,15 @@
 //! What a browser, an app and an edge ask the session service, and how its answers are told apart.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use hallpass_session::revocation::ListHeader;
-use hallpass_session::wire::{Created, Position, Problem, Renewed, Revoked};
+use hallpass_session::wire::{Created, InForce, Position, Problem, Renewed, Revoked};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// Longer than the service takes for anything: what takes longer counts as an outage.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,6 +30,19 @@ pub(crate) struct Client {
     edge: String,
     app: String,
     admin: String,
+    /// The name it polls by.
+    name: String,
+    losses: Arc<Mutex<Vec<Loss>>>,
+}
+
+/// A request of which nothing is known but that it was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Loss {
+    pub(crate) began: Instant,
+    pub(crate) ended: Instant,
+    /// Whether there was an answer, though one that means nothing.
+    pub(crate) is_answer: bool,
+    pub(crate) words: String,
 }
 
 /// What came of a request.
@@ -54,7 +69,34 @@ impl Client {
             edge,
             app,
             admin,
+            name: "load".to_owned(),
+            losses: Arc::default(),
         })
+    }
+
+    /// The same at another address, with a connection for each request.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    pub(crate) fn behind(self, url: String) -> Result<Self> {
+        let http = reqwest::Client::builder().timeout(TIMEOUT);
+        let http = http.pool_max_idle_per_host(0).build()?;
+        Ok(Self { http, url, ..self })
+    }
+
+    /// The same as an edge of this name.
+    #[must_use]
+    pub(crate) fn as_edge(&self, name: String) -> Self {
+        Self {
+            name,
+            ..self.clone()
+        }
+    }
+
+    /// Every request so far that was lost.
+    pub(crate) fn losses(&self) -> Vec<Loss> {
+        let losses = self.losses.lock();
+        losses.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Signs `subject` in.
@@ -73,7 +115,16 @@ impl Client {
         let request = self
             .request(Method::POST, "/v1/edge/renew", &self.edge)
             .json(&body);
-        outcome(request).await
+        self.outcome(request).await
+    }
+
+    /// Whether an entry is in force everywhere, asked with a user's token.
+    pub(crate) async fn in_force(&self, token: &str, entry: &Position) -> Outcome<InForce> {
+        let Position { epoch, to } = entry;
+        let path = format!("/v1/edge/me/in-force?epoch={epoch}&to={to}");
+        let request = self.request(Method::GET, &path, &self.edge);
+        let request = request.header("Hallpass-Session-Token", token);
+        self.outcome(request).await
     }
 
     /// Ends one session.
@@ -101,11 +152,23 @@ impl Client {
             || "after=0".to_owned(),
             |held| format!("epoch={}&after={}", held.epoch, held.to),
         );
-        let path = format!("/v1/edge/revocations?{held}&wait={wait_secs}&edge=load&bound=10");
-        let response = self.request(Method::GET, &path, &self.edge).send().await?;
-        let status = response.status();
-        let header = list_header(&response);
-        let body = response.text().await?;
+        let path = format!(
+            "/v1/edge/revocations?{held}&wait={wait_secs}&edge={}&bound=10",
+            self.name
+        );
+        let began = Instant::now();
+        let request = self.request(Method::GET, &path, &self.edge);
+        let answer = async {
+            let response = request.send().await?;
+            let (status, header) = (response.status(), list_header(&response));
+            reqwest::Result::Ok((status, header, response.text().await?))
+        };
+        let (status, header, body) = answer
+            .await
+            .inspect_err(|error| self.note_loss(began, false, error.to_string()))?;
+        if !status.is_success() {
+            self.note_loss(began, true, format!("list: {status}: {body}"));
+        }
         match status {
             StatusCode::OK => Ok((header?, Some(body))),
             StatusCode::NO_CONTENT => Ok((header?, None)),
@@ -135,9 +198,32 @@ impl Client {
     ) -> Outcome<T> {
         let request = self.request(method, path, &self.app);
         match body {
-            Some(body) => outcome(request.json(body)).await,
-            None => outcome(request).await,
+            Some(body) => self.outcome(request.json(body)).await,
+            None => self.outcome(request).await,
         }
+    }
+
+    async fn outcome<T: DeserializeOwned>(&self, request: RequestBuilder) -> Outcome<T> {
+        let began = Instant::now();
+        let (outcome, is_answer) = match answered(request).await {
+            Ok(outcome) => (outcome, true),
+            Err(error) => (Outcome::Outage(error.to_string()), false),
+        };
+        if let Outcome::Outage(words) = &outcome {
+            self.note_loss(began, is_answer, words.clone());
+        }
+        outcome
+    }
+
+    fn note_loss(&self, began: Instant, is_answer: bool, words: String) {
+        let loss = Loss {
+            began,
+            ended: Instant::now(),
+            is_answer,
+            words,
+        };
+        let losses = self.losses.lock();
+        losses.unwrap_or_else(PoisonError::into_inner).push(loss);
     }
 
     fn request(&self, method: Method, path: &str, credential: &str) -> RequestBuilder {
@@ -154,13 +240,6 @@ impl<T> Outcome<T> {
             Self::Done(value) => Some(value),
             Self::Ended(_) | Self::Outage(_) => None,
         }
-    }
-}
-
-async fn outcome<T: DeserializeOwned>(request: RequestBuilder) -> Outcome<T> {
-    match answered(request).await {
-        Ok(outcome) => outcome,
-        Err(error) => Outcome::Outage(error.to_string()),
     }
 }
 

@@ -24,6 +24,8 @@ const UNDER_LOAD_MS: std::ops::Range<u64> = 50..600;
 /// How long the service may take to serve again by itself after its database came back.
 const RECOVERED_WITHIN: Duration = Duration::from_mins(1);
 const RETRY: Duration = Duration::from_millis(10);
+/// How long the poll of the edge waits for news.
+const WAIT_SECS: u64 = 1;
 
 /// Kill the service, and the database, at random moments under load
 #[derive(Args)]
@@ -153,7 +155,7 @@ impl Crash {
             load.spawn(holder.live());
         }
         let watcher = watcher.clone();
-        load.spawn(watcher.watch(client.clone(), Arc::clone(history)));
+        load.spawn(watcher.watch(client.clone(), Arc::clone(history), WAIT_SECS));
         load
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use hallpass_service::clock::{Clock, SystemClock};
 use hallpass_session::revocation::ListHeader;
-use hallpass_session::wire::Position;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -60,12 +59,7 @@ impl Edges {
         let Outcome::Done(created) = self.client.create("watched").await else {
             bail!("no session to revoke");
         };
-        let (header, _) = self.client.poll(None, 0).await?;
-        let mut polls = self.wait_all(&header.position);
-        while self.client.open_polls().await? < self.waiting {
-            ensure!(polls.try_join_next().is_none(), "an edge did not wait");
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+        let mut polls = self.wait_all().await?;
         let memory = self.service.memory_mib()?;
         let began = Instant::now();
         let Outcome::Done(revoked) = self.client.end(&created.session.sid).await else {
@@ -87,12 +81,28 @@ impl Edges {
         Ok(())
     }
 
-    fn wait_all(&self, held: &Position) -> JoinSet<Result<(ListHeader, Option<String>)>> {
+    /// MiB of the service's memory while its edges wait.
+    ///
+    /// # Errors
+    /// When the service does not serve.
+    pub(crate) async fn memory(&self) -> Result<f64> {
+        let _polls = self.wait_all().await?;
+        self.service.memory_mib()
+    }
+
+    /// The polls of all edges, once every one waits.
+    async fn wait_all(&self) -> Result<JoinSet<Result<(ListHeader, Option<String>)>>> {
+        let (header, _) = self.client.poll(None, 0).await?;
         let mut polls = JoinSet::new();
-        for _ in 0..self.waiting {
-            let (client, held) = (self.client.clone(), held.clone());
+        for number in 0..self.waiting {
+            let client = self.client.as_edge(format!("edge-{number}"));
+            let held = header.position.clone();
             polls.spawn(async move { client.poll(Some(&held), WAIT_SECS).await });
         }
-        polls
+        while self.client.open_polls().await? < self.waiting {
+            ensure!(polls.try_join_next().is_none(), "an edge did not wait");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(polls)
     }
 }

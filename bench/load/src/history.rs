@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hallpass_session::renewal::Branch;
 use hallpass_session::wire::Position;
 use serde::Serialize;
+use tokio::time::Instant;
 
 /// A session id as tokens and URLs have it.
 pub(crate) type Sid = String;
@@ -42,7 +43,7 @@ struct Life {
     confirmed: BTreeMap<u32, [u8; 8]>,
     /// The highest generation that an answer was a child of.
     highest: u32,
-    ended: Option<Position>,
+    ended: Option<(Position, Instant)>,
 }
 
 /// A revocation that was acknowledged.
@@ -51,6 +52,7 @@ pub(crate) struct Revocation {
     pub(crate) sid: Sid,
     pub(crate) idx: u32,
     pub(crate) position: Position,
+    pub(crate) acknowledged_at: Instant,
 }
 
 impl History {
@@ -121,7 +123,7 @@ impl History {
         let mut inner = self.lock();
         inner.counts.revocations += 1;
         if let Some(life) = inner.lives.get_mut(sid) {
-            life.ended = Some(position.clone());
+            life.ended = Some((position.clone(), Instant::now()));
         }
     }
 
@@ -145,10 +147,12 @@ impl History {
     pub(crate) fn revocations(&self) -> Vec<Revocation> {
         let inner = self.lock();
         let ended = inner.lives.iter().filter_map(|(sid, life)| {
+            let (position, acknowledged_at) = life.ended.clone()?;
             Some(Revocation {
                 sid: sid.clone(),
                 idx: life.idx,
-                position: life.ended.clone()?,
+                position,
+                acknowledged_at,
             })
         });
         ended.collect()

@@ -2,9 +2,11 @@
 //!
 //! `crash` kills it and looks whether everything that was acknowledged still holds: [`history`] is
 //! what clients were told, [`holder`] and [`watcher`] are the clients, [`program`] and [`database`]
-//! what they are clients of. `measure` times the session table: [`measure`], [`seed`], [`edges`]. The last line of standard output is the result as
+//! what they are clients of. `pair` does so to one of two behind a [`balancer`]. `measure` times the session table: [`measure`], [`seed`], [`edges`]; `size` what the program
+//! takes to start. The last line of standard output is the result as
 //! JSON; progress goes to standard error.
 
+mod balancer;
 mod client;
 mod crash;
 mod database;
@@ -12,8 +14,10 @@ mod edges;
 mod history;
 mod holder;
 mod measure;
+mod pair;
 mod program;
 mod seed;
+mod size;
 mod watcher;
 
 use std::process::ExitCode;
@@ -32,6 +36,8 @@ struct Arguments {
 enum Command {
     Crash(crash::Crash),
     Measure(measure::Measure),
+    Pair(pair::Pair),
+    Size(size::Size),
 }
 
 #[tokio::main]
@@ -53,6 +59,12 @@ async fn run(command: Command) -> Result<bool> {
             println!("{}", serde_json::to_string(&tally)?);
             Ok(tally.is_clean())
         }
+        Command::Pair(pair) => {
+            let tally = pair.run().await?;
+            println!("{}", serde_json::to_string(&tally)?);
+            Ok(tally.is_clean())
+        }
+        Command::Size(size) => size.run().await.map(|()| true),
         Command::Measure(measure) => measure.run().await.map(|()| true),
     }
 }

@@ -11,12 +11,11 @@ use hallpass_session::base64url;
 use hallpass_session::revocation::ListHeader;
 use hallpass_session::wire::{ListClaims, Position};
 use roaring::RoaringBitmap;
+use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::history::{History, Revocation};
 
-/// How long the poll of an edge waits for news.
-const WAIT_SECS: u64 = 1;
 /// Between attempts while the service is down.
 const RETRY: Duration = Duration::from_millis(20);
 
@@ -28,14 +27,18 @@ pub(crate) struct Watcher(Arc<Mutex<Held>>);
 struct Held {
     position: Option<Position>,
     revoked: HashSet<u32>,
+    /// When it came to each position.
+    reached: Vec<(Position, Instant)>,
 }
 
 impl Watcher {
     /// Polls until the task is dropped.
-    pub(crate) async fn watch(self, client: Client, history: Arc<History>) {
+    ///
+    /// Each poll waits so many seconds for news.
+    pub(crate) async fn watch(self, client: Client, history: Arc<History>, wait_secs: u64) {
         loop {
-            let position = self.held().position;
-            match client.poll(position.as_ref(), WAIT_SECS).await {
+            let position = self.position();
+            match client.poll(position.as_ref(), wait_secs).await {
                 Ok((header, list)) => {
                     if let Err(error) = self.take_in(&header, list.as_deref()) {
                         history.note_violation(format!("list: {error:#}"));
@@ -95,8 +98,33 @@ impl Watcher {
             );
             held.revoked.extend(indexes(&claims)?);
         }
+        if held.position.as_ref() != Some(&header.position) {
+            let reached = (header.position.clone(), Instant::now());
+            held.reached.push(reached);
+        }
         held.position = Some(header.position.clone());
         Ok(())
+    }
+
+    /// Whether it is as far as `entry`.
+    pub(crate) fn has(&self, entry: &Position) -> bool {
+        self.position()
+            .is_some_and(|held| held.epoch == entry.epoch && held.to >= entry.to)
+    }
+
+    /// When it came as far as `entry`; waits for it until `deadline`.
+    pub(crate) async fn reached(&self, entry: &Position, deadline: Instant) -> Option<Instant> {
+        while !self.has(entry) && Instant::now() < deadline {
+            tokio::time::sleep(RETRY).await;
+        }
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let far_enough = |(position, _): &&(Position, Instant)| position.to >= entry.to;
+        held.reached.iter().find(far_enough).map(|(_, at)| *at)
+    }
+
+    fn position(&self) -> Option<Position> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.position.clone()
     }
 
     fn held(&self) -> Held {

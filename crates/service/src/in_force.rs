@@ -7,8 +7,8 @@
 //! has it in at least one: edges go from process to process. What a process that was killed said
 //! stays, and so says that nothing is known, until the bound of the revocation has passed.
 //!
-//! No clocks are compared: rows end by the database's clock, commits are timed by the clock of the
-//! process that is asked.
+//! Rows end by the database's clock. A commit is timed by the clock of the process that is asked, once
+//! it learns of it, or some seconds after the one that the revocation bears, whichever is earlier.
 //!
 //! Source: docs/protocol.md §3 (`me/in-force`).
 
@@ -29,6 +29,9 @@ use crate::list::{ListAnswer, ListPoll};
 use crate::service::Service;
 use crate::store::{Report, StoreError};
 
+/// How long after the second that a revocation bears it is committed at the latest: a second, and
+/// five by which the clocks of two processes may differ, as everywhere.
+const WRITTEN_WITHIN: Seconds = Seconds::new(6);
 /// How long a row counts from when it was written.
 const ROW_LIFETIME: Seconds = Seconds::new(300);
 /// How often it is written when nothing happens, in microseconds of our clock.
@@ -113,12 +116,17 @@ impl Service {
         let mut reports = self.store.reports(&self.reporter.process).await?;
         let now_ms = self.clock.unix_ms();
         reports.push(self.edges.report(now_ms));
-        let committed_by_ms = self.edges.committed_by_ms(position);
-        let no_later_than_ms = committed_by_ms
-            .unwrap_or(now_ms)
-            .saturating_add(bound_ms(&reports));
+        let is_everywhere = is_everywhere(position, &reports);
+        let mut committed_by_ms = self.edges.committed_by_ms(position).unwrap_or(now_ms);
+        if !is_everywhere && self.edges.knows(position) {
+            // We may have learned of it long after: a process that has just started does.
+            let second = self.store.revoked_at(position.to).await?;
+            let by = second.map(|second| second.plus(WRITTEN_WITHIN).get().saturating_mul(1000));
+            committed_by_ms = committed_by_ms.min(by.unwrap_or(u64::MAX));
+        }
+        let no_later_than_ms = committed_by_ms.saturating_add(bound_ms(&reports));
         Ok(InForce {
-            everywhere: is_everywhere(position, &reports) || now_ms >= no_later_than_ms,
+            everywhere: is_everywhere || now_ms >= no_later_than_ms,
             no_later_than_ms,
         })
     }

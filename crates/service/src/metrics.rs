@@ -19,6 +19,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::edges::EdgesSeen;
 use crate::failure::{Failure, Refusal};
+use crate::store::StoreLoad;
 
 /// Type of the text that [`Metrics::write`] makes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -51,6 +52,15 @@ pub struct Metrics {
     edges_least: Gauge,
     edges_age: Gauge,
     open_polls: Gauge,
+    database: DatabaseLoad,
+}
+
+/// How busy the connections to the database are.
+struct DatabaseLoad {
+    connections: Gauge,
+    idle: Gauge,
+    waiting: Gauge,
+    queued: Gauge,
 }
 
 impl Metrics {
@@ -140,17 +150,19 @@ impl Metrics {
                 "hallpass_open_polls",
                 "Polls that are being answered now",
             ),
+            database: DatabaseLoad::new(all),
             registry,
         }
     }
 
     /// Everything as text, with what is true at this moment.
-    pub(crate) fn write(&self, edges: &EdgesSeen, open_polls: usize) -> String {
+    pub(crate) fn write(&self, edges: &EdgesSeen, open_polls: usize, store: StoreLoad) -> String {
         self.edges.set(counted(edges.count));
         self.edges_behind.set(counted(edges.behind));
         self.edges_least.set(signed(edges.least_position));
         self.edges_age.set(signed(edges.greatest_age_ms));
         self.open_polls.set(counted(open_polls));
+        self.database.set(store);
         let mut written = String::new();
         // Writing to a String does not fail.
         let _infallible = text::encode(&mut written, &self.registry);
@@ -231,6 +243,40 @@ impl Metrics {
     /// Notes the size of a whole list.
     pub(crate) fn note_whole_list(&self, bytes: usize) {
         self.list_bytes.set(counted(bytes));
+    }
+}
+
+impl DatabaseLoad {
+    fn new(all: &mut Registry) -> Self {
+        Self {
+            connections: add(
+                all,
+                "hallpass_pool_connections",
+                "Open connections to the database, but that of the serial writes",
+            ),
+            idle: add(
+                all,
+                "hallpass_pool_connections_idle",
+                "Those of them that nobody uses",
+            ),
+            waiting: add(
+                all,
+                "hallpass_pool_waiting",
+                "Reads and renewals that wait for such a connection",
+            ),
+            queued: add(
+                all,
+                "hallpass_writes_waiting",
+                "Writes that wait to be committed in order",
+            ),
+        }
+    }
+
+    fn set(&self, load: StoreLoad) {
+        self.connections.set(counted(load.connections));
+        self.idle.set(counted(load.idle));
+        self.waiting.set(counted(load.waiting));
+        self.queued.set(counted(load.queued));
     }
 }
 

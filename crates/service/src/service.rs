@@ -162,7 +162,8 @@ impl Service {
         let edges = self
             .edges
             .seen(self.metrics.list_head(), self.clock.unix_ms());
-        self.metrics.write(&edges, self.open_polls())
+        let load = self.store.load();
+        self.metrics.write(&edges, self.open_polls(), load)
     }
 
     /// Whether requests will be served.

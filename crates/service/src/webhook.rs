@@ -103,6 +103,20 @@ impl Webhook {
                 () = tokio::time::sleep(pause) => {}
             }
         }
+        self.end_turn(&service).await;
+    }
+
+    /// Lets another process deliver at once; without, it does once the lease is over.
+    async fn end_turn(&self, service: &Service) {
+        let now = service.clock.now();
+        if let Ok(position) = service.store.webhook_position().await {
+            let ended = service
+                .store
+                .advance_webhook(&self.holder, position, position, now);
+            if let Err(error) = ended.await {
+                tracing::debug!(%error, "the turn to deliver events could not be ended");
+            }
+        }
     }
 
     /// Delivers what there is, if it is this process's turn.

@@ -3,12 +3,10 @@
 //! The store is measured in process by `bench/load`, which keeps its databases from round to round
 //! and measures one for every line it is given.
 
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
-
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use super::Size;
+use super::asked::Asked;
 use super::report::{Compared, Description};
 use super::rounds::{Round, Subject};
 use crate::native::{self, Profile};
@@ -92,12 +90,7 @@ macro_rules! comparisons {
 }
 
 /// The program that measures, with its databases.
-pub(super) struct Service {
-    child: Child,
-    /// Its end is the end of the program; `None` once it was told.
-    input: Option<ChildStdin>,
-    output: Lines<BufReader<ChildStdout>>,
-}
+pub(super) struct Service(Asked);
 
 impl Service {
     /// Builds what is measured and fills the databases.
@@ -116,35 +109,7 @@ impl Service {
             command.args(["--operations", "256", "--few", "1000", "--many", "10000"]);
             command.args(["--edges", "50"]);
         }
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start what measures")?;
-        let input = child.stdin.take().context("no standard input")?;
-        let output = child.stdout.take().context("no standard output")?;
-        let mut service = Self {
-            child,
-            input: Some(input),
-            output: BufReader::new(output).lines(),
-        };
-        match service.line()?.as_str() {
-            "ready" => Ok(service),
-            other => bail!("not ready: {other}"),
-        }
-    }
-
-    fn line(&mut self) -> Result<String> {
-        let line = self.output.next().context("what measures has ended")?;
-        Ok(line?)
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // It stops its databases and services when its input ends.
-        self.input.take();
-        let _ = self.child.wait();
+        Asked::start(command).map(Self)
     }
 }
 
@@ -154,10 +119,7 @@ impl Subject for Service {
     }
 
     fn round(&mut self, _number: usize) -> Result<Round> {
-        let input = self.input.as_mut().context("it was told to end")?;
-        writeln!(input, "round")?;
-        let line = self.line()?;
-        serde_json::from_str(&line).with_context(|| format!("not a round: {line}"))
+        self.0.round()
     }
 }
 

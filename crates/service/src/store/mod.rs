@@ -564,6 +564,19 @@ impl News {
     }
 }
 
+/// How busy the connections to the database are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreLoad {
+    /// Open connections of the pool.
+    pub connections: usize,
+    /// Those of them that nobody uses.
+    pub idle: usize,
+    /// How many reads and renewals wait for one.
+    pub waiting: usize,
+    /// How many writes wait for the serial lane.
+    pub queued: usize,
+}
+
 /// What a process says of the edges that it answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -615,6 +628,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Tells of new entries of the log, in whichever process they were written.
     fn news(&self) -> &News;
+
+    /// The second in which entry `seq` was written, by the clock of whoever did; `None` if it names
+    /// no session.
+    async fn revoked_at(&self, seq: u64) -> Result<Option<UnixSeconds>, StoreError>;
 
     /// Writes what a process says of its edges, in place of what it said before. It counts for so
     /// long, by the database's clock.
@@ -717,6 +734,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Proves that the table can be written now, without writing.
     async fn check_writable(&self) -> Result<(), StoreError>;
+
+    /// How busy the database is made, for metrics.
+    fn load(&self) -> StoreLoad;
 
     /// Waits for what was accepted, then lets go of the database.
     async fn close(&self);

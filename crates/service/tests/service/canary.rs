@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use hallpass_session::base64url;
 use hallpass_session::wire::{Created, Renewed};
@@ -12,6 +13,9 @@ use serde_json::{Value, json};
 use sqlx::{Connection, Row};
 
 use crate::running::creation;
+use crate::tls::certified;
+use crate::webhook::{App, SECRET};
+use hallpass_service::config::WebhookSettings;
 
 const HALLPASS: &str = env!("CARGO_BIN_EXE_hallpass");
 
@@ -68,19 +72,33 @@ impl Journey {
 }
 
 /// Ends the process if the test does not.
-struct Served {
+pub(crate) struct Served {
     child: Child,
     url: String,
     client: Client,
+    log: PathBuf,
 }
 
 impl Served {
-    fn start(folder: &Path, format: &str) -> Self {
-        let mut child = command(folder)
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", format])
-            .env("RUST_LOG", "trace")
+    /// Serves in `folder` and posts events to an app whose certificate this is, or not.
+    pub(crate) fn start_hooked(folder: &Path, hook: &WebhookSettings, trusted: &Path) -> Self {
+        Self::start(command(folder), folder, hook, trusted)
+    }
+
+    /// A credential of this scope, as `hallpass credentials create` prints it.
+    pub(crate) fn credential(folder: &Path, scope: &str) -> String {
+        Journey::default().credential(folder, scope)
+    }
+
+    fn start(mut command: Command, folder: &Path, hook: &WebhookSettings, trusted: &Path) -> Self {
+        let log = folder.join("log");
+        let mut child = command
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(["--webhook-url", &hook.url, "--webhook-secret-file"])
+            .arg(&hook.secret_file)
+            .env("SSL_CERT_FILE", trusted)
             .stdout(Stdio::piped())
-            .stderr(File::create(folder.join("log")).unwrap())
+            .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
         let mut ready = String::new();
@@ -91,7 +109,30 @@ impl Served {
             url: url.to_owned(),
             client: Client::new(),
             child,
+            log,
         }
+    }
+
+    /// Posts an empty object to the path, with the credential.
+    pub(crate) async fn post_nothing(&self, (path, credential): (&str, &str)) {
+        let body = Some(json!({}));
+        let (status, said) = self.ask(Method::POST, path, credential, &[], body).await;
+        assert_eq!(status, StatusCode::OK, "{said}");
+    }
+
+    /// The log, once it says this.
+    pub(crate) async fn log_with(&self, words: &str) -> String {
+        let said = async {
+            loop {
+                let log = fs::read_to_string(&self.log).unwrap();
+                if log.contains(words) {
+                    return log;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let said = tokio::time::timeout(Duration::from_secs(30), said);
+        said.await.expect("it is not said")
     }
 
     async fn ask(
@@ -116,7 +157,7 @@ impl Served {
         (status, headers + &response.text().await.unwrap())
     }
 
-    fn terminate(mut self) {
+    pub(crate) fn terminate(mut self) {
         let pid = self.child.id().to_string();
         let kill = Command::new("kill").args(["-TERM", &pid]).status();
         assert!(kill.unwrap().success());
@@ -155,7 +196,16 @@ async fn travel(format: &str) -> Journey {
     let edge = journey.credential(folder.path(), "edge");
     let app = journey.credential(folder.path(), "app");
     let admin = journey.credential(folder.path(), "admin");
-    let served = Served::start(folder.path(), format);
+    let (_certified, files) = certified();
+    let mut hooked = App::start_certified(&files).await;
+    journey.secrets.push(SECRET.to_owned());
+    journey.secrets.push(SECRET["whsec_".len()..].to_owned());
+    journey.secrets.push("k".repeat(32));
+    let mut serve = command(folder.path());
+    serve.env("RUST_LOG", "trace");
+    serve.env("HALLPASS_LOG_FORMAT", format);
+    let hook = &hooked.settings;
+    let served = Served::start(serve, folder.path(), hook, &files.certificate);
     let client = json!({"user_agent": "Firefox", "ip": "203.0.113.7"});
 
     let make = async |headers: &[(&str, &str)]| {
@@ -206,7 +256,7 @@ async fn travel(format: &str) -> Journey {
     let cookie = format!("__Host-session={}", child.session_token);
     let cookies = [("Cookie", cookie.as_str()), ("X-Request-Id", app.as_str())];
     let odd_header = [("Hallpass-Session-Token", mangled.as_str())];
-    let asked: [Asked; 19] = [
+    let asked: [Asked; 20] = [
         (
             Method::POST,
             "/v1/edge/renew",
@@ -268,11 +318,17 @@ async fn travel(format: &str) -> Journey {
             Some(json!({})),
         ),
         (Method::GET, "/metrics", &admin, &[], None),
+        (Method::GET, "/v1/events", &app, &[], None),
     ];
     for (method, path, credential, headers, body) in asked {
         let (status, said) = served.ask(method, path, credential, headers, body).await;
         journey.said.extend([status.as_str(), " ", &said, "\n"]);
     }
+    let (headers, event) = hooked.received.recv().await.unwrap();
+    journey
+        .said
+        .extend([&format!("{headers:?} "), event.as_str(), "\n"]);
+    assert!(event.contains(&other.session.sid), "{event}");
     served.terminate();
     journey.said += &fs::read_to_string(folder.path().join("log")).unwrap();
     for report in [
@@ -340,7 +396,7 @@ async fn log_for_programs_has_no_secret_at_its_wordiest() {
 
     let lines = journey.said.lines().filter(|line| line.starts_with('{'));
     let requests = lines.filter(|line| line.contains("\"message\":\"request\""));
-    assert_eq!(requests.count(), 24);
+    assert_eq!(requests.count(), 25);
     assert_nothing_leaked(&journey);
 }
 

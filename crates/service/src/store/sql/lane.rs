@@ -121,6 +121,15 @@ impl Lane {
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
+    /// How many works wait; none once it takes no more.
+    pub(super) fn queued(&self) -> usize {
+        let queue = self.queue.try_lock();
+        queue.map_or(0, |queue| {
+            let sender = queue.as_ref();
+            sender.map_or(0, |sender| sender.max_capacity() - sender.capacity())
+        })
+    }
+
     /// Takes nothing more, finishes what is queued.
     pub(super) async fn drain(&self) {
         self.queue.lock().await.take();

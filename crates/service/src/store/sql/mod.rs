@@ -58,14 +58,15 @@ use self::dialect::{Dialect, Purpose};
 use self::lane::Lane;
 use self::pool::Pool;
 use self::renewal::{Renew, Renewals};
-use self::rows::{number, read_session, select_sessions};
+use self::rows::{number, read_session, select_sessions, time};
 use self::source::Source;
 use self::statement::{Bound, Statement};
 use self::transaction::Connection;
 use super::{
     AuditEntry, AuditFilter, Cause, Creation, CredentialRow, Due, Erasure, Event, Forgotten,
     KeyRow, LogRead, NewSession, News, PastRevocation, Recovery, RecoveryState, Renewal,
-    RenewalAttempt, Report, Retention, Revocation, Selection, Store, StoreError, SubjectHeld,
+    RenewalAttempt, Report, Retention, Revocation, Selection, Store, StoreError, StoreLoad,
+    SubjectHeld,
 };
 use crate::clock::Clock;
 use crate::journal::Journal;
@@ -218,6 +219,14 @@ impl Store for SqlStore {
 
     fn news(&self) -> &News {
         &self.news
+    }
+
+    async fn revoked_at(&self, seq: u64) -> Result<Option<UnixSeconds>, StoreError> {
+        static REVOKED_AT: Statement =
+            Statement::new("SELECT revoked_at FROM revocations WHERE seq = $1 LIMIT 1");
+        let mut connection = self.pool.connection().await?;
+        let row = connection.get().optional(REVOKED_AT.bind(seq)).await?;
+        row.as_ref().map(|row| time(row, "revoked_at")).transpose()
     }
 
     async fn write_report(
@@ -384,6 +393,13 @@ impl Store for SqlStore {
 
     async fn check_writable(&self) -> Result<(), StoreError> {
         self.lane.run(schema::Probe).await
+    }
+
+    fn load(&self) -> StoreLoad {
+        StoreLoad {
+            queued: self.lane.queued(),
+            ..self.pool.load()
+        }
     }
 
     async fn close(&self) {

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -13,7 +14,7 @@ use super::dialect::{Dialect, Purpose};
 use super::fault::failed;
 use super::source::Source;
 use super::transaction::Connection;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreLoad};
 
 /// How long to wait for a connection before looking whether there is a database at all.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -24,6 +25,7 @@ pub(super) struct Pool {
     connections: AnyPool,
     source: Source,
     looked: Arc<Mutex<Option<Look>>>,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// When somebody last looked for the database, and what was found.
@@ -31,6 +33,9 @@ struct Look {
     at: Instant,
     found: Result<(), StoreError>,
 }
+
+/// Waits for a connection, until it is dropped.
+pub(super) struct Waiting(Arc<AtomicUsize>);
 
 /// A connection on loan.
 pub(super) struct Loan {
@@ -51,6 +56,23 @@ impl Pool {
             connections: source.pool(connections_max),
             source: source.clone(),
             looked: Arc::default(),
+            waiting: Arc::default(),
+        }
+    }
+
+    /// Notes that somebody waits for a connection.
+    pub(super) fn wait(&self) -> Waiting {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(Arc::clone(&self.waiting))
+    }
+
+    /// How busy it is; of the lane it knows nothing.
+    pub(super) fn load(&self) -> StoreLoad {
+        StoreLoad {
+            connections: usize::try_from(self.connections.size()).unwrap_or(usize::MAX),
+            idle: self.connections.num_idle(),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            queued: 0,
         }
     }
 
@@ -59,6 +81,7 @@ impl Pool {
     /// In a burst this waits its turn. Of a server that is down the pool would say nothing until it
     /// has asked in vain for as long.
     pub(super) async fn connection(&self) -> Result<Loan, StoreError> {
+        let _waiting = self.wait();
         let mut acquiring = pin!(self.connections.acquire());
         let connection = if let Ok(acquired) = timeout(PATIENCE, &mut acquiring).await {
             acquired
@@ -87,6 +110,12 @@ impl Pool {
 
     pub(super) async fn close(&self) {
         self.connections.close().await;
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -267,7 +267,10 @@ impl Renewals {
     /// Tries again what passes by itself. To run a renewal twice does no harm: the token presented
     /// is then the confirmed one.
     async fn retry(&self, work: &Renew) -> Result<Option<Renewal>, StoreError> {
-        let Ok(_permit) = self.permits.acquire().await else {
+        let waiting = self.pool.wait();
+        let permit = self.permits.acquire().await;
+        drop(waiting);
+        let Ok(_permit) = permit else {
             return Err(StoreError::Unavailable(
                 "the service is stopping".to_owned(),
             ));
