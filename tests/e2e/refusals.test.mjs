@@ -297,7 +297,7 @@ for (const { name, raw } of RUNTIMES) {
     });
 
     for (const [what, codes, make] of BAD_CREDENTIALS) {
-      test(`edge refuses ${what}`, () => refusedBothWays(() => make(gate.issuer), codes));
+      test(`edge refuses as credentials ${what}`, () => refusedBothWays(() => make(gate.issuer), codes));
     }
 
     test("edge takes one session named twice for one", async () => {

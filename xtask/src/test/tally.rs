@@ -37,7 +37,7 @@ struct Tally {
     passed: BTreeMap<&'static str, usize>,
     /// What they said of how much they tried.
     said: Vec<String>,
-    /// Tests of the rules and the service, which need no edge.
+    /// Tests of other parts: the rules, the service, the browser.
     elsewhere: usize,
 }
 
