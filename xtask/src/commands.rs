@@ -15,6 +15,7 @@ use crate::generate::Generate;
 use crate::mutants::Mutants;
 use crate::service::Service;
 use crate::setup::Setup;
+use crate::tabs::Tabs;
 use crate::test::{Check, Test};
 use crate::vectors::Vectors;
 
@@ -40,6 +41,7 @@ enum Command {
     Fuzz(Fuzz),
     Mutants(Mutants),
     Crash(Crash),
+    Tabs(Tabs),
     Bench(Bench),
     Budget(Budget),
     Generate(Generate),
@@ -61,6 +63,7 @@ impl Xtask {
             Command::Fuzz(command) => command.run(),
             Command::Mutants(command) => command.run(),
             Command::Crash(command) => command.run(),
+            Command::Tabs(command) => command.run(),
             Command::Bench(command) => command.run(),
             Command::Budget(command) => command.run(),
             Command::Generate(command) => command.run(),

@@ -32,6 +32,7 @@ mod runs;
 mod service;
 mod setup;
 mod step;
+mod tabs;
 mod test;
 mod tied;
 mod vectors;

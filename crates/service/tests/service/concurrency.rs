@@ -17,6 +17,7 @@ use hallpass_session::renewal::{Branch, RenewalToken};
 use hallpass_session::wire::{Client, ListClaims, RenewRequest, Revoked};
 use reqwest::StatusCode;
 use roaring::RoaringBitmap;
+use serde_json::json;
 use sqlx::Row;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -147,6 +148,7 @@ async fn tabs_of_many_sessions_sign_nobody_out_though_answers_are_lost_and_late(
     let jar = |token| Jar { token, ends_at };
     let mut jars: Vec<Jar> = tokens.into_iter().map(jar).collect();
     let mut rng = Rng::with_seed(1);
+    let (mut renewals, mut lost) = (0, 0);
     for _ in 0..4 {
         let now = running.now();
         let due = |jar: &Jar| jar.ends_at <= now;
@@ -160,8 +162,11 @@ async fn tabs_of_many_sessions_sign_nobody_out_though_answers_are_lost_and_late(
         let mut arrivals = Vec::new();
         for (at, answer) in answers {
             let token = answer.unwrap_or_else(|refusal| panic!("session {at}: {refusal:?}"));
-            if rng.f64() >= 0.15 {
-                arrivals.push((at, token)); // the others are lost
+            renewals += 1;
+            if rng.f64() < 0.15 {
+                lost += 1;
+            } else {
+                arrivals.push((at, token));
             }
         }
         // Late and out of order: the last one to arrive is kept.
@@ -173,9 +178,20 @@ async fn tabs_of_many_sessions_sign_nobody_out_though_answers_are_lost_and_late(
         running.advance(LIFE_SECS);
     }
 
-    assert_eq!(running.count("SELECT COUNT(*) FROM revocations").await, 0);
-    let mean = "SELECT MIN(generation) FROM renewals";
-    assert!(running.count(mean).await >= 2, "every session went on");
+    let signed_out = running.count("SELECT COUNT(*) FROM revocations").await;
+    assert_eq!(signed_out, 0);
+    let least = "SELECT MIN(generation) FROM renewals";
+    assert!(running.count(least).await >= 2, "every session went on");
+    // For `cargo xtask tabs`.
+    let tally = json!({
+        "database": format!("{database:?}"),
+        "sessions": sessions,
+        "tabs": TABS,
+        "renewals_answered": renewals,
+        "answers_lost": lost,
+        "signed_out": signed_out,
+    });
+    println!("tally {tally}");
 }
 
 /// A session that may have been stolen: `held` is what its user holds, and its thief.
