@@ -3,6 +3,7 @@
 //! The edge is made by worker-build into `build/`; wrangler's `[build]` calls this very command.
 //! The service and the demo are left to cargo, which keeps its own fingerprints.
 
+use std::env;
 use std::fs::{self, File};
 use std::path::PathBuf;
 
@@ -52,9 +53,12 @@ impl Build {
     }
 }
 
+/// Names another folder with a built edge, for runs of an edge that is not this tree's.
+pub(crate) const FOLDER_VARIABLE: &str = "HALLPASS_EDGE_BUILD";
+
 /// The folder the edge is built into.
 pub(crate) fn folder() -> PathBuf {
-    workspace::in_root("build")
+    env::var_os(FOLDER_VARIABLE).map_or_else(|| workspace::in_root("build"), PathBuf::from)
 }
 
 /// Builds the edge if any of its inputs changed; its tools are set up first.
@@ -72,7 +76,7 @@ pub(crate) fn edge() -> Result<()> {
         return Ok(());
     }
     setup::ensure(needs::to_build_the_edge()?)?;
-    step::run("building the edge", worker_build()?)?;
+    step::run("building the edge", worker_build("--release")?)?;
     drop_names()?;
     fs::write(stamp(), now).context("cannot note what the edge was built from")
 }
@@ -112,10 +116,11 @@ fn drop_names() -> Result<()> {
     fs::write(&module, wasm::without_names(&built)?).context("cannot write the edge")
 }
 
-/// worker-build looks for its helpers in these variables only, and else tries to download them.
-fn worker_build() -> Result<std::process::Command> {
+/// worker-build as it is called here; `profile` is `--release` or `--dev`. It looks for its helpers in
+/// these variables only, and else tries to download them.
+pub(crate) fn worker_build(profile: &str) -> Result<std::process::Command> {
     let mut command = tied::command(cargo_tool::worker_build().program()?);
-    command.arg("--release").current_dir(workspace::root());
+    command.arg(profile).current_dir(workspace::root());
     command.env("WASM_BINDGEN_BIN", cargo_tool::wasm_bindgen()?.program()?);
     command.env("WASM_OPT_BIN", node::in_modules(".bin/wasm-opt"));
     command.env("ESBUILD_BIN", esbuild()?);

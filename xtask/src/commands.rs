@@ -12,6 +12,7 @@ use crate::doctor::Doctor;
 use crate::edge::Edge;
 use crate::fuzz::Fuzz;
 use crate::generate::Generate;
+use crate::guards::Guards;
 use crate::mutants::Mutants;
 use crate::service::Service;
 use crate::setup::Setup;
@@ -40,6 +41,7 @@ enum Command {
     Vectors(Vectors),
     Fuzz(Fuzz),
     Mutants(Mutants),
+    Guards(Guards),
     Crash(Crash),
     Tabs(Tabs),
     Bench(Bench),
@@ -62,6 +64,7 @@ impl Xtask {
             Command::Vectors(command) => command.run(),
             Command::Fuzz(command) => command.run(),
             Command::Mutants(command) => command.run(),
+            Command::Guards(command) => command.run(),
             Command::Crash(command) => command.run(),
             Command::Tabs(command) => command.run(),
             Command::Bench(command) => command.run(),

@@ -18,6 +18,7 @@ mod files;
 mod fingerprint;
 mod fuzz;
 mod generate;
+mod guards;
 mod lines;
 mod load;
 mod markdown;
