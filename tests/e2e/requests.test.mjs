@@ -371,7 +371,8 @@ for (const { name, raw } of RUNTIMES) {
           ["forwarded", "none"],
         ],
       );
-      assert.ok(seen[2].session && seen[2].session === seen[0].session);
+      assert.match(seen[0].session, /^[\w-]{8}$/);
+      assert.equal(seen[2].session, seen[0].session);
     });
 
     test("edge shows its health to all and its memory to nobody without the credential", async () => {
