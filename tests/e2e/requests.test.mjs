@@ -348,6 +348,7 @@ for (const { name, raw } of RUNTIMES) {
         const diagnostics = ["Hallpass-Diagnostics", DIAGNOSTIC_CREDENTIAL];
         const headers = [diagnostics, ...(options.token ? [["Cookie", `__Host-session=${options.token}`]] : [])];
         const answer = await gate.send({ path: options.path, headers });
+        assert.equal(answer.headers["cache-control"], "private, no-store");
         const line = answer.headers["hallpass-decision"];
         assert.equal(/memo-canary|__Host/.test(line) || line.includes(token.slice(-40)), false, line);
         return JSON.parse(line);
