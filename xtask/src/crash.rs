@@ -16,7 +16,7 @@ use crate::native::{self, Profile};
 use crate::needs::{self, Group};
 use crate::{load, runs, setup, step, tied};
 
-/// A run of as many kills per database is a long run and leaves a file behind.
+/// A run of as many kills is a long run and leaves a file behind.
 const LONG_RUN: u32 = 200;
 /// What the tests run.
 const SMOKE: u32 = 20;
@@ -25,8 +25,8 @@ const SMOKE: u32 = 20;
 ///
 /// After each restart everything that was ever acknowledged is checked: every revocation is in the
 /// list, an edge that took in nothing but deltas has it too, no confirmed renewal was forgotten, no
-/// generation has two confirmed branches, nobody was signed out. A run of 200 kills or more of every
-/// database writes bench/runs/crash.json.
+/// generation has two confirmed branches, nobody was signed out. A run of 200 kills or more writes
+/// bench/runs/crash-DATABASE.json.
 #[derive(Args)]
 pub(crate) struct Crash {
     /// Only this database; repeatable [default: all]
@@ -68,10 +68,12 @@ struct Tally {
     rest: Value,
 }
 
+/// A tally with the load it is of.
 #[derive(Serialize)]
-struct Found {
+struct Found<'a> {
     seed: u64,
-    databases: Vec<Tally>,
+    #[serde(flatten)]
+    tally: &'a Tally,
 }
 
 impl Crash {
@@ -80,27 +82,28 @@ impl Crash {
         if self.pair {
             return self.run_pair();
         }
-        let began = Instant::now();
-        let mut databases = Vec::new();
+        let mut tallies = Vec::new();
         for database in self.databases() {
+            let began = Instant::now();
             let tally = observe(database, self.kills, self.seed)?;
             if !self.json {
                 println!("{}", tally.in_words());
             }
-            databases.push(tally);
+            if self.kills >= LONG_RUN {
+                let found = Found {
+                    seed: self.seed,
+                    tally: &tally,
+                };
+                let name = format!("crash-{}", tally.database);
+                let file = runs::write(&name, began.elapsed(), &found)?;
+                eprintln!("✓ crash: in {}", file.display());
+            }
+            tallies.push(tally);
         }
-        let found = Found {
-            seed: self.seed,
-            databases,
-        };
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&found)?);
+            println!("{}", serde_json::to_string_pretty(&tallies)?);
         }
-        if self.kills >= LONG_RUN && self.database.is_empty() {
-            let file = runs::write("crash", began.elapsed(), &found)?;
-            eprintln!("✓ crash: in {}", file.display());
-        }
-        let lost: usize = found.databases.iter().map(|t| t.violations.len()).sum();
+        let lost: usize = tallies.iter().map(|t| t.violations.len()).sum();
         if lost > 0 {
             bail!("{lost} violations: what was acknowledged did not hold");
         }

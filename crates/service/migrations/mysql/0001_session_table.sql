@@ -76,7 +76,8 @@ CREATE TABLE head (
     adopt_until    BIGINT NOT NULL,           -- until this second a renewal ahead of the table is adopted; 0: never
     audit_id       BIGINT NOT NULL,           -- number of the newest line of `audit`
     event_id       BIGINT NOT NULL,           -- number of the newest of `events`
-    restored_at    BIGINT NOT NULL            -- when the backup was taken that waits for its recovery; 0: none does
+    restored_at    BIGINT NOT NULL,           -- when the backup was taken that waits for its recovery; 0: none does
+    locked         BIGINT NOT NULL DEFAULT 0  -- how often: to lock is to write here, and a commit that writes brings to disk all before it
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- The watermark of mass sign-out: one row, held shared by every creation and renewal, exclusively

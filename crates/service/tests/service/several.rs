@@ -183,6 +183,39 @@ async fn epoch_after_start(url: String) -> String {
     log.epoch
 }
 
+/// MariaDB shows what it may yet forget if it is killed: nobody is told of it before a commit of our
+/// own, which locks the head, has brought it to disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_wrote_to_mariadb_is_on_disk_before_anybody_is_told() {
+    let (one, other) = two(Database::Mariadb).await;
+    let locked = async || {
+        let mut connection = one.sql().await;
+        let counted = sqlx::query("SELECT locked FROM head").fetch_one(&mut connection);
+        counted.await.unwrap().get::<i64, _>("locked")
+    };
+    let (ada, bob) = (one.create("ada").await, one.create("bob").await);
+    let path = format!("/v1/sessions/{}", ada.session.sid);
+    let before = locked().await;
+    one.delete(&path, &one.app)
+        .await
+        .json::<Revoked>(StatusCode::OK);
+    let told = other.poll("after=0").await.list_header().position;
+    assert_eq!(locked().await, before + 2, "once by each process");
+
+    other
+        .poll(&format!("epoch={}&after={}", told.epoch, told.to))
+        .await;
+    one.poll("after=0").await;
+    assert_eq!(locked().await, before + 2, "once is enough");
+
+    // Confirmed beside the lane; the second answer rests on what the first has written.
+    let next = one.renewed(&bob.renewal_token).await.renewal_token;
+    one.renewed(&next).await;
+    assert_eq!(locked().await, before + 2);
+    other.renewed(&next).await;
+    assert_eq!(locked().await, before + 3);
+}
+
 fn renewal(token: &str) -> RenewRequest {
     RenewRequest {
         renewal_token: token.to_owned(),

@@ -119,7 +119,7 @@ pub async fn import<R: BufRead>(
     let mut transaction = begun.map_err(failed)?;
     let mut connection = Connection::new(&mut transaction, dialect);
     if let Some(lock) = dialect.lock_head() {
-        connection.one(lock.plain()).await?;
+        connection.execute(lock.plain()).await?;
     }
     check_empty(&mut connection, dialect).await?;
     let mut batch = Batch::new(&TABLES[0], dialect);

@@ -102,12 +102,23 @@ impl Dialect {
     }
 
     /// Locks the head until the transaction ends.
+    ///
+    /// On MySQL by a write: the commit then waits for the disk even if nothing else is written.
     pub(super) const fn lock_head(self) -> Option<&'static Statement> {
         static FOR_UPDATE: Statement = Statement::new("SELECT 1 FROM head WHERE id = 1 FOR UPDATE");
+        static WRITE: Statement =
+            Statement::new("UPDATE head SET locked = locked + 1 WHERE id = 1");
         match self {
             Self::Sqlite => None,
-            Self::Postgres | Self::MySql => Some(&FOR_UPDATE),
+            Self::Postgres => Some(&FOR_UPDATE),
+            Self::MySql => Some(&WRITE),
         }
+    }
+
+    /// Whether others see what a transaction wrote before it is on disk. InnoDB shows it, lets go of
+    /// its locks, and only then writes its log out: killed in between, it forgets what was seen.
+    pub(super) const fn shows_before_disk(self) -> bool {
+        matches!(self, Self::MySql)
     }
 
     /// Keeps renewals out until the transaction ends.

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -81,6 +82,7 @@ impl<W: Work> Work for Arc<W> {
 pub(super) struct Lane {
     queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     task: Mutex<Option<JoinHandle<()>>>,
+    on_disk: Arc<AtomicU64>,
 }
 
 impl Lane {
@@ -93,6 +95,7 @@ impl Lane {
         journal: Option<Journal>,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        let on_disk = Arc::new(AtomicU64::new(0));
         let writing = Writing {
             source,
             connection: Some(connection),
@@ -100,10 +103,12 @@ impl Lane {
             now,
             journal,
             settling: JoinSet::new(),
+            on_disk: Arc::clone(&on_disk),
         };
         Self {
             queue: Mutex::new(Some(sender)),
             task: Mutex::new(Some(tokio::spawn(writing.run(receiver)))),
+            on_disk,
         }
     }
 
@@ -128,6 +133,11 @@ impl Lane {
             let sender = queue.as_ref();
             sender.map_or(0, |sender| sender.max_capacity() - sender.capacity())
         })
+    }
+
+    /// The newest number of the log that a commit of this lane saw: it is on disk.
+    pub(super) fn on_disk(&self) -> u64 {
+        self.on_disk.load(Ordering::Relaxed)
     }
 
     /// Takes nothing more, finishes what is queued.
@@ -212,6 +222,7 @@ struct Writing {
     journal: Option<Journal>,
     /// Batches that are committed and wait for the journal.
     settling: JoinSet<()>,
+    on_disk: Arc<AtomicU64>,
 }
 
 impl Writing {
@@ -307,9 +318,10 @@ impl Writing {
         );
         let done = tokio::time::timeout(TRANSACTION_TIMEOUT, transaction).await;
         let error = match done {
-            Ok(Ok(advanced)) => {
+            Ok(Ok((seq, advanced))) => {
                 self.connection = Some(connection);
-                if let Some(seq) = advanced {
+                self.on_disk.fetch_max(seq, Ordering::Relaxed);
+                if advanced {
                     self.news.tell(seq);
                 }
                 return Ok(entries);
@@ -335,7 +347,7 @@ impl Writing {
     }
 }
 
-/// Commits the works; returns the newest number, if they took any.
+/// Commits the works; returns the newest number, and whether they took it.
 async fn transact(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -343,7 +355,7 @@ async fn transact(
     batch: &mut [Box<dyn Job>],
     phase: &mut Phase,
     entries: &mut Vec<Entry>,
-) -> Result<Option<u64>, StoreError> {
+) -> Result<(u64, bool), StoreError> {
     // Rolled back on drop, so an error below leaves nothing half done on the connection.
     let begun = connection.begin_with(dialect.begin()).await;
     let mut raw = begun.map_err(failed)?;
@@ -366,11 +378,11 @@ async fn transact(
     tx.write_confirmed().await?;
     tx.write_state().await?;
     tx.notify().await?;
-    let advanced = tx.has_advanced().then(|| tx.seq());
+    let (seq, advanced) = (tx.seq(), tx.has_advanced());
     *entries = tx.take_journal();
     *phase = Phase::Commit;
     raw.commit().await.map_err(failed)?;
-    Ok(advanced)
+    Ok((seq, advanced))
 }
 
 fn settle(batch: Vec<Box<dyn Job>>, committed: &Result<(), StoreError>) {

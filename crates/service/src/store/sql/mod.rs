@@ -87,6 +87,7 @@ pub struct SqlStore {
     journal: Option<Journal>,
     watch: JoinHandle<()>,
     now: Now,
+    dialect: Dialect,
 }
 
 impl SqlStore {
@@ -127,6 +128,7 @@ impl SqlStore {
         let news = Arc::new(News::default());
         let locks_rows = source.dialect.locks_rows();
         Ok(Self {
+            dialect: source.dialect,
             renewals: locks_rows.then(|| Renewals::new(pool.clone(), connections_max)),
             watch: watch::start(
                 url.to_owned(),
@@ -140,6 +142,12 @@ impl SqlStore {
             news,
             now,
         })
+    }
+
+    /// Returns once everything that anybody has seen is on disk: before others are told of it, who
+    /// would remember what the database may yet forget.
+    async fn bring_to_disk(&self) -> Result<(), StoreError> {
+        self.lane.run(schema::Probe).await
     }
 
     async fn sessions(&self, bound: Bound) -> Result<Vec<SessionRecord>, StoreError> {
@@ -161,6 +169,17 @@ impl Store for SqlStore {
         if let Some(renewals) = &self.renewals
             && let Some(renewal) = renewals.renew(Arc::clone(&work)).await?
         {
+            // Confirmed by somebody else just now, perhaps.
+            let seen = matches!(
+                renewal,
+                Renewal::Answer {
+                    confirmed: false,
+                    ..
+                }
+            );
+            if seen && self.dialect.shows_before_disk() {
+                self.bring_to_disk().await?;
+            }
             return Ok(renewal);
         }
         self.lane.run(work).await
@@ -214,7 +233,11 @@ impl Store for SqlStore {
     }
 
     async fn read_log(&self, after: u64, listed_since: UnixSeconds) -> Result<LogRead, StoreError> {
-        revocation::read_log(&self.pool, after, listed_since).await
+        let read = revocation::read_log(&self.pool, after, listed_since).await?;
+        if self.dialect.shows_before_disk() && read.seq > self.lane.on_disk() {
+            self.bring_to_disk().await?;
+        }
+        Ok(read)
     }
 
     fn news(&self) -> &News {

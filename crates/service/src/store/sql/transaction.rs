@@ -133,7 +133,7 @@ impl<'c> Transaction<'c> {
         // The lock is a statement of its own: only the next one sees what was committed while this
         // one waited.
         if let Some(lock) = connection.dialect.lock_head() {
-            connection.one(lock.plain()).await?;
+            connection.execute(lock.plain()).await?;
         }
         let state = State::read(&connection.one(STATE.plain()).await?)?;
         Ok(Self {
