@@ -381,6 +381,7 @@ mod tests {
         let printed = format!("{rows:?} {keys:?} {:?}", MasterKey::new([7; 32]));
 
         assert!(!printed.contains("secret: ["), "{printed}");
-        assert!(!printed.contains("7, 7"), "{printed}");
+        // Random check values are printed, and may have a 7 beside another.
+        assert!(!printed.contains("7, 7, 7, 7, 7, 7"), "{printed}");
     }
 }
