@@ -144,10 +144,16 @@ impl SqlStore {
         })
     }
 
-    /// Returns once everything that anybody has seen is on disk: before others are told of it, who
-    /// would remember what the database may yet forget.
-    async fn bring_to_disk(&self) -> Result<(), StoreError> {
-        self.lane.run(schema::Probe).await
+    /// Whether an answer rests on what another has just confirmed, and the database may yet forget.
+    fn may_be_forgotten(&self, renewal: &Renewal) -> bool {
+        self.dialect.shows_before_disk()
+            && matches!(
+                renewal,
+                Renewal::Answer {
+                    confirmed: false,
+                    ..
+                }
+            )
     }
 
     async fn sessions(&self, bound: Bound) -> Result<Vec<SessionRecord>, StoreError> {
@@ -168,18 +174,8 @@ impl Store for SqlStore {
         let work = Arc::new(Renew { attempt, now });
         if let Some(renewals) = &self.renewals
             && let Some(renewal) = renewals.renew(Arc::clone(&work)).await?
+            && !self.may_be_forgotten(&renewal)
         {
-            // Confirmed by somebody else just now, perhaps.
-            let seen = matches!(
-                renewal,
-                Renewal::Answer {
-                    confirmed: false,
-                    ..
-                }
-            );
-            if seen && self.dialect.shows_before_disk() {
-                self.bring_to_disk().await?;
-            }
             return Ok(renewal);
         }
         self.lane.run(work).await
@@ -235,7 +231,13 @@ impl Store for SqlStore {
     async fn read_log(&self, after: u64, listed_since: UnixSeconds) -> Result<LogRead, StoreError> {
         let read = revocation::read_log(&self.pool, after, listed_since).await?;
         if self.dialect.shows_before_disk() && read.seq > self.lane.on_disk() {
-            self.bring_to_disk().await?;
+            // The commit of a lane brings to disk all before it, and says what that was.
+            self.lane.run(schema::Probe).await?;
+            if read.seq > self.lane.on_disk() {
+                return Err(StoreError::Unavailable(
+                    "it has forgotten what it showed".to_owned(),
+                ));
+            }
         }
         Ok(read)
     }
