@@ -146,12 +146,7 @@ impl Crash {
     ) -> JoinSet<()> {
         let mut load = JoinSet::new();
         for user in 0..self.users {
-            let holder = Holder {
-                client: client.clone(),
-                history: Arc::clone(history),
-                subject: format!("user-{user}"),
-                rng: Rng::with_seed(self.seed ^ (u64::from(user) << 32)),
-            };
+            let holder = Holder::new(client, history, user, self.seed);
             load.spawn(holder.live());
         }
         let watcher = watcher.clone();

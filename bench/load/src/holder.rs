@@ -21,10 +21,10 @@ const RETRY: Duration = Duration::from_millis(20);
 
 /// One user.
 pub(crate) struct Holder {
-    pub(crate) client: Client,
-    pub(crate) history: Arc<History>,
-    pub(crate) subject: String,
-    pub(crate) rng: Rng,
+    client: Client,
+    history: Arc<History>,
+    subject: String,
+    rng: Rng,
 }
 
 /// A session as its user holds it.
@@ -39,6 +39,16 @@ struct Indexed {
 }
 
 impl Holder {
+    /// The user of this number; what it does follows from the seed.
+    pub(crate) fn new(client: &Client, history: &Arc<History>, user: u32, seed: u64) -> Self {
+        Self {
+            client: client.clone(),
+            history: Arc::clone(history),
+            subject: format!("user-{user}"),
+            rng: Rng::with_seed(seed ^ (u64::from(user) << 32)),
+        }
+    }
+
     /// Lives until the task is dropped.
     pub(crate) async fn live(mut self) {
         loop {

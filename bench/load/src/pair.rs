@@ -167,12 +167,7 @@ impl Pair {
     fn start_load(&self, client: &Client, history: &Arc<History>, edges: &[Watcher]) -> Load {
         let mut load = Load::default();
         for user in 0..self.users {
-            let holder = Holder {
-                client: client.clone(),
-                history: Arc::clone(history),
-                subject: format!("user-{user}"),
-                rng: Rng::with_seed(self.seed ^ (u64::from(user) << 32)),
-            };
+            let holder = Holder::new(client, history, user, self.seed);
             load.users.spawn(holder.live());
         }
         for (number, edge) in edges.iter().enumerate() {
